@@ -1,0 +1,339 @@
+"""The architecture on one page: what a member of each family promises.
+
+A member is one file; its name is the file's name; it ends with ``MEMBER = TheClass`` and nothing else registers it.
+Contract tests (``tests/contract``) hold every member to what stands here the day its file appears.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unshift.config import Config
+from unshift.errors import DataError
+from unshift.sample import Batch, Case, Sample, Task, UnlabeledBatch
+
+
+class Member:
+    """A class with a ``Config`` whose defaults are the published values."""
+
+    Config: ClassVar[type[Config]] = Config
+
+
+# ------------------------------------------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a file holds, before a dataset says what it means.
+
+    Args:
+        array: float32 [channel, *space] for images; int64 [*space] for label maps.
+        spacing: mm in array axis order, or None when the file does not say.
+        affine: float64 [d+1, d+1], array indices -> RAS+ mm, or None.
+    """
+
+    array: Tensor
+    spacing: tuple[float, ...] | None = None
+    affine: Float[Tensor, "n n"] | None = None
+
+
+class Format(Member, ABC):
+    """file <-> Picture, with geometry kept.
+
+    Every reader raises :class:`DataError` that names the file for anything it cannot read in full; none returns part
+    of an image.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Lower-case endings with the dot, longest first (``.nii.gz``). Empty: chosen by content (DICOM)."""
+
+    @abstractmethod
+    def read_image(self, path: Path) -> Picture:
+        """float32 [channel, *space]; 8- and 16-bit photographs scaled to [0, 1]; volumes in their own units."""
+
+    @abstractmethod
+    def read_label_map(self, path: Path) -> Picture:
+        """int64 [*space], the values as stored."""
+
+    @abstractmethod
+    def write_label_map(self, path: Path, label_map: Int[Tensor, "*space"], *, like: Picture | None = None) -> None:
+        """Write to a temporary name, then rename. ``like`` gives spacing and affine."""
+
+
+# ---------------------------------------------------------------------------------------------------- datasets
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a person must know before they use a dataset."""
+
+    title: str
+    source: str
+    licence: str
+    patients: str
+    layout: str
+    defects: str = "None known."
+    citation: str = ""
+
+
+class Dataset(Member, ABC):
+    """Cases by domain, and the two doors through which their content comes: image and label map.
+
+    ``read_label_map`` is the only way to a label. Nothing before ``evaluate`` calls it for a held-out case.
+    """
+
+    card: ClassVar[Card]
+
+    def __init__(self, config: Any, root: Path | None = None) -> None:
+        self.config, self.root = config, root
+
+    @property
+    @abstractmethod
+    def task(self) -> Task:
+        """Channels, classes, regions, spatial dimensions."""
+
+    @property
+    @abstractmethod
+    def domains(self) -> tuple[str, ...]:
+        """Names, in a fixed order."""
+
+    @abstractmethod
+    def cases(self, domain: str) -> list[Case]:
+        """All cases of ``domain``, sorted by name. Raises :class:`UnknownName` for a domain that does not exist."""
+
+    @abstractmethod
+    def read_image(self, case: Case) -> Sample:
+        """The image with ``task.channels`` channels, its geometry and field of view; ``label_map`` is None."""
+
+    @abstractmethod
+    def read_label_map(self, case: Case) -> Int[Tensor, "*space"]:
+        """Labels 0 … num_classes - 1. Raises :class:`DataError` naming the file for any other value."""
+
+    def read(self, case: Case) -> Sample:
+        """Image and label map on one grid."""
+        return self.read_image(case).replace(label_map=self.read_label_map(case))
+
+    def fingerprint(self, case: Case) -> str:
+        """SHA-256 of the case's files, for the run's record of what data it saw."""
+        digest = hashlib.sha256(case.key.encode())
+        for path in (*case.images, case.labels, case.field_of_view):
+            if path is None:
+                continue
+            files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+            for file in files:
+                try:
+                    digest.update(file.read_bytes())
+                except OSError as error:
+                    raise DataError(f"{file}: cannot be read ({error}). Check that it exists and its rights.") from None
+        return digest.hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------- normalizations
+
+
+class Normalization(Member, ABC):
+    """Deterministic image -> image, before the network. Several views are predicted and averaged on probabilities.
+
+    State holds statistics and embeddings, never patients' pixels, so that a bundle can leave the hospital.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def fit(self, samples: Iterable[Sample]) -> Self:
+        """Learn from source samples (unlabeled). The default has nothing to learn."""
+        return self
+
+    @abstractmethod
+    def views(self, sample: Sample) -> list[Sample]:
+        """One or more normalized copies on the same grid; geometry, label map and field of view are kept."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Fitted state as named tensors; empty when there is none."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of :meth:`state_dict`; unknown or missing names raise :class:`BundleError`."""
+        from unshift.errors import BundleError
+
+        if state:
+            raise BundleError(
+                f"{type(self).__name__}: found state {sorted(state)}; this normalization has none. "
+                "Use the bundle with the version that wrote it."
+            )
+
+
+# ------------------------------------------------------------------------------------------------ augmentations
+
+
+class Augmentation(Member, ABC):
+    """Random batch -> batch. Randomness is data: ``draw`` once, then ``apply``, and apply again to replay."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator, images: Float[Tensor, "batch channel *space"]) -> dict[str, Tensor]:
+        """Parameters for every image of the batch; only shape and device of ``images`` are looked at."""
+
+    @abstractmethod
+    def apply(
+        self, images: Float[Tensor, "batch channel *space"], parameters: Mapping[str, Tensor]
+    ) -> Float[Tensor, "batch channel *space"]:
+        """Images in [0, 1] (or near it) -> images, same shape."""
+
+    def apply_label_maps(
+        self, label_maps: Int[Tensor, "batch *space"], parameters: Mapping[str, Tensor]
+    ) -> Int[Tensor, "batch *space"]:
+        """Label maps moved as the images are; photometric augmentations leave them as they are."""
+        return label_maps
+
+
+# ----------------------------------------------------------------------------------------------------- networks
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place where later methods look at, or restyle, an encoder feature.
+
+    Args:
+        name: stable name, unique in the network (``level_5``).
+        stride: input pixels per feature pixel.
+        channels: number of feature channels.
+    """
+
+    name: str
+    stride: int
+    channels: int
+
+
+class Network(Member, nn.Module, ABC):
+    """images -> features at the taps -> logits.
+
+    ``decode(features)`` uses a feature only as the skip (or bottleneck) that enters the decoder, so that restyling
+    ``features[i]`` between :meth:`encode` and :meth:`decode` changes the skip's copy and never the encoder's own path.
+    Standardization with the source's (or the pretrained weights') channel mean and deviation is part of the network,
+    so that what is exported takes images as :mod:`preprocessing` leaves them.
+    """
+
+    size_divisor: int = 1
+    """Every spatial size given to :meth:`forward` must be a multiple of this."""
+    origin: str = "from scratch"
+    """Where the weights began: ``from scratch``, or what was loaded. The run records it."""
+
+    def __init__(self, config: Any, task: Task, channels: int | None = None) -> None:
+        """``channels``: of the network's input when it differs from ``task.channels`` (neighbouring slices)."""
+        super().__init__()
+        self.config, self.task = config, task
+        self.in_channels = channels or task.channels
+        self.register_buffer("input_mean", torch.zeros(self.in_channels))
+        self.register_buffer("input_deviation", torch.ones(self.in_channels))
+        self.input_mean: Tensor
+        self.input_deviation: Tensor
+
+    @property
+    @abstractmethod
+    def taps(self) -> tuple[Tap, ...]:
+        """The features that :meth:`encode` returns, shallow to deep."""
+
+    @abstractmethod
+    def features(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
+        """Standardized images -> one feature per tap."""
+
+    @abstractmethod
+    def decode(self, features: Sequence[Tensor]) -> Float[Tensor, "batch class *space"]:
+        """Features -> logits at the input's size."""
+
+    def encode(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
+        """Images as preprocessing leaves them -> one feature per tap."""
+        shape = (1, -1) + (1,) * (images.ndim - 2)
+        return self.features((images - self.input_mean.view(shape)) / self.input_deviation.view(shape))
+
+    def forward(self, images: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch class *space"]:
+        """Images as preprocessing leaves them -> logits."""
+        return self.decode(self.encode(images))
+
+    def standardize(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set the channel statistics of the source, unless pretrained weights brought their own."""
+        if self.origin == "from scratch":
+            self.input_mean.copy_(mean)
+            self.input_deviation.copy_(deviation.clamp_min(1e-6))
+
+
+# --------------------------------------------------------------------------------------------------- objectives
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an objective may see.
+
+    ``generalization``: labeled sources only. ``adaptation``: also unlabeled target images.
+    """
+
+    kind: Literal["generalization", "adaptation"] = "generalization"
+    least_sources: int = 1
+
+
+class Objective(Member, nn.Module, ABC):
+    """Loss terms over source domains. It states mathematics only; the loop owns everything else.
+
+    One :meth:`losses` call is one forward and one backward of one phase, so that DDP's hooks see what they expect:
+    the loop calls the *module* (``objective(batch)`` style) through :meth:`forward` with a phase.
+    """
+
+    setting: ClassVar[Setting] = Setting()
+    phases: ClassVar[tuple[str, ...]] = ("train",)
+
+    def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.config, self.task, self.network, self.sources = config, task, network, tuple(sources)
+
+    def parameter_groups(self) -> dict[str, list[dict[str, Any]]]:
+        """Phase -> optimizer groups; a group may carry ``scale``, a factor on the learning rate."""
+        return {self.phases[0]: [{"params": [p for p in self.parameters() if p.requires_grad]}]}
+
+    @abstractmethod
+    def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
+        """Term -> scalar; their sum is minimized. All randomness comes from ``batch.generator()``."""
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch channel *space"] | Batch,
+        unlabeled: UnlabeledBatch | None = None,
+        *,
+        phase: str | None = None,
+    ) -> Any:
+        """Images -> logits (what is exported); with a ``phase``, a :class:`Batch` -> loss terms (what DDP wraps)."""
+        if phase is not None:
+            assert isinstance(images, Batch)
+            return self.losses(phase, images, unlabeled)
+        assert isinstance(images, Tensor)
+        return self.network(images)
+
+
+# ------------------------------------------------------------------------------------------------------ plugins
+
+
+class Plugin(Member, nn.Module, ABC):
+    """Units inserted at the taps of a frozen, trained network. Strength 0 gives the network's output bit for bit."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def fit(self, network: Network, style: Iterable[Sample], content: Iterable[Sample]) -> Self:
+        """Learn the units; the network's weights and running statistics stay as they are."""
+
+    @abstractmethod
+    def attach(self, network: Network) -> nn.Module:
+        """A network with the units in it; the original is left as it was."""
