@@ -157,7 +157,7 @@ class UnlabeledBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """A copy with its tensors on ``device``."""
-        moved = {
+        moved: dict[str, Any] = {
             name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **moved)

@@ -1,0 +1,89 @@
+"""Run a recipe from data to report: split, train, predict, score, compare. Stop it any time; it goes on from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from unshift.cli.console import Bars, emit, guarded, output, table
+from unshift.config import to_yaml
+from unshift.evaluate.protocol import Fold
+from unshift.experiment.events import Job
+from unshift.experiment.record import Run
+from unshift.experiment.run import Result, jobs, prepare
+from unshift.experiment.run import run as run_recipe
+from unshift.recipe import read_recipe
+from unshift.train.devices import Devices
+
+EXAMPLE = "Example: [bold]unshift bench recipes/polyp/quick.yaml --data path/to/polyp[/bold]"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("bench", help=__doc__, epilog=EXAMPLE)(bench)
+
+
+@guarded
+def bench(
+    recipe: Path = typer.Argument(help="A recipe, YAML.", show_default=False),
+    data: Path | None = typer.Option(None, help="The dataset's folder; not needed for phantoms."),
+    runs: Path = typer.Option(Path("runs"), help="Where run folders and trainings are kept."),
+    settings: list[str] = typer.Option([], "--set", help="key.key=value in place of the recipe's; may be repeated."),
+    accelerator: str = typer.Option("auto", help="auto, cpu or cuda."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, train nothing."),
+    as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
+) -> None:
+    """Run a recipe from data to report."""
+    loaded = read_recipe(recipe, overrides=settings)
+    devices = Devices(accelerator=accelerator)
+    current, plan = prepare(loaded, root=data, runs=runs, devices=devices, record=not dry_run)
+    work = jobs(current, plan)
+    if dry_run:
+        show_plan(current, plan, work, as_json=as_json)
+        return
+    with Bars(work) as bars:
+        result = run_recipe(loaded, root=data, runs=runs, devices=devices, listener=bars)
+    show_result(result, as_json=as_json)
+
+
+def show_plan(current: Run, plan: list[Fold], work: list[Job], *, as_json: bool) -> None:
+    """What the run would do."""
+    if as_json:
+        emit({"recipe": current.recipe.model_dump(mode="json"), "jobs": [vars(job) for job in work]})
+        return
+    output.print(to_yaml(current.recipe), markup=False, highlight=False)
+    rows = [
+        (f.name, ", ".join(f.sources), ", ".join(f.targets), *(str(len(c)) for c in (f.train, f.validation, f.test)))
+        for f in plan
+    ]
+    table("folds", ("fold", "sources", "unseen", "train", "validation", "test"), rows)
+    table("jobs", ("job", "length"), [(j.name, f"{j.total} {'steps' if j.kind == 'train' else 'cases'}") for j in work])
+    output.print("Dry run: nothing was trained or written.")
+
+
+def show_result(result: Result, *, as_json: bool) -> None:
+    """The headline table and where the report is."""
+    if as_json:
+        tables = {"summary": result.summary, "comparisons": result.comparisons}
+        records = {name: frame.to_dict(orient="records") for name, frame in tables.items()}
+        emit({"folder": str(result.folder), "report": str(result.report), **records})
+        return
+    show_summary(result)
+    output.print(f"\nReport: {result.report}", soft_wrap=True, highlight=False)
+
+
+def show_summary(result: Result) -> None:
+    """Mean Dice with its interval, pipelines by domains."""
+    dice = result.summary[result.summary["metric"] == "dice"]
+    for region, rows in dice.groupby("region", sort=False):
+        domains = list(dict.fromkeys(zip(rows["domain"], rows["seen"], strict=True)))
+        header = ["pipeline", *(f"{domain}{' (seen)' if seen else ''}" for domain, seen in domains)]
+        lines = []
+        for pipeline, row in rows.groupby("pipeline", sort=False):
+            cells = {
+                (r.domain, r.seen): f"{100 * r.mean:.1f} [{100 * r.low:.1f}, {100 * r.high:.1f}]"
+                for r in row.itertuples()
+            }
+            lines.append([str(pipeline), *(cells.get(key, "—") for key in domains)])
+        table(f"Dice of {region}, points, with 95 % interval", header, lines)

@@ -1,0 +1,152 @@
+"""What all verbs share: where text goes, how errors end a command, how tables and progress are drawn."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from unshift.errors import UnshiftError
+from unshift.experiment.events import Event, Job
+
+P = ParamSpec("P")
+R = TypeVar("R")
+INTERRUPTED = 130
+WRONG_INPUT = 2
+
+output = Console()
+messages = Console(stderr=True)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """End the command with an honest exit code: 2 for wrong input, 130 for Ctrl-C. Bugs keep their traceback."""
+
+    @functools.wraps(command)
+    def run(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            return command(*arguments, **options)
+        except UnshiftError as error:
+            messages.print("[bold red]Error[/bold red]", end=" ")
+            messages.print(str(error), markup=False, highlight=False)
+            raise typer.Exit(WRONG_INPUT) from None
+        except KeyboardInterrupt:
+            messages.print("\nStopped. What was done is kept: the same command goes on from here.")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def emit(data: Any) -> None:
+    """Machine-readable output: JSON on standard output, and nothing else there. NaN becomes null."""
+    output.print_json(json.dumps(_finite(data), ensure_ascii=False, default=str))
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; columns after the first are right-aligned."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for index, name in enumerate(header):
+        drawn.add_column(name, justify="left" if index == 0 else "right", no_wrap=index > 0)
+    for row in rows:
+        drawn.add_row(*row)
+    output.print(drawn)
+
+
+class Bars:
+    """A listener that draws what is going on and how long is left.
+
+    On a terminal: one bar for the run, one for the job. Elsewhere: one line when a job ends, so that logs stay short.
+    The time left is estimated from the measured seconds per training step and per tested case.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = {job.name: job for job in jobs}
+        self.done: dict[str, int] = {}
+        self.began: dict[str, tuple[float, int]] = {}
+        self.spent: dict[str, float] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}", justify="left"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=messages,
+            transient=False,
+        )
+        self.overall: TaskID = self.progress.add_task("[bold]whole run", total=1.0, note="estimating the time left")
+        self.current: TaskID = self.progress.add_task("starting", total=None, note="reading the data")
+
+    def __enter__(self) -> Bars:
+        if messages.is_terminal:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if messages.is_terminal:
+            self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        now = time.monotonic()
+        start, already = self.began.setdefault(event.job, (now, event.done))
+        self.done[event.job] = event.done
+        if event.done > already:
+            self.spent[event.job] = (now - start) / (event.done - already)
+        left = self.seconds_left()
+        note = "estimating the time left" if left is None else f"about {duration(left)} left"
+        self.progress.update(self.overall, completed=self.share(), note=note)
+        self.progress.update(
+            self.current, description=event.job, completed=event.done, total=event.total, note=event.detail
+        )
+        if not messages.is_terminal and event.done >= event.total:
+            messages.print(f"{event.job}: done ({event.total}). {event.detail} Run: {note}.", highlight=False)
+
+    def seconds_left(self) -> float | None:
+        """Estimated seconds to the end of the run; None until something has been measured of every kind it needs."""
+        rates = self._rates()
+        if "train" not in rates and any(j.kind == "train" for j in self.jobs.values()):
+            return None
+        return sum(self._left(job) * rates.get(job.kind, 0.05) for job in self.jobs.values())
+
+    def share(self) -> float:
+        """Finished part of the run, 0 … 1, by estimated time."""
+        rates = self._rates()
+        weight = {name: rates.get(job.kind, 0.2 if job.kind == "train" else 0.05) for name, job in self.jobs.items()}
+        whole = sum(job.total * weight[name] for name, job in self.jobs.items())
+        left = sum(self._left(job) * weight[name] for name, job in self.jobs.items())
+        return 1.0 if whole == 0 else 1.0 - left / whole
+
+    def _left(self, job: Job) -> int:
+        return max(0, job.total - self.done.get(job.name, 0))
+
+    def _rates(self) -> dict[str, float]:
+        by_kind: dict[str, list[float]] = {}
+        for name, seconds in self.spent.items():
+            if name in self.jobs:
+                by_kind.setdefault(self.jobs[name].kind, []).append(seconds)
+        return {kind: sum(values) / len(values) for kind, values in by_kind.items()}
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``40 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float) and (data != data or data in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return data

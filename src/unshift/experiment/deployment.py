@@ -1,0 +1,151 @@
+"""A trained bundle on files that belong to no dataset, and predictions of any origin against a dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from unshift.datasets.opening import open_dataset
+from unshift.errors import ConfigError, DataError, UnshiftError
+from unshift.evaluate.score import EvaluateConfig, score, to_frame, write_scores
+from unshift.evaluate.statistics import summarize
+from unshift.experiment.testing import write_prediction
+from unshift.export.bundle import load_bundle
+from unshift.formats.reading import read_image, read_label_map
+from unshift.sample import Prediction, Sample, Score, Task
+from unshift.train.devices import Devices
+
+logger = logging.getLogger(__name__)
+_ENDINGS = (".png", ".nii.gz", ".nii", ".tif", ".tiff", ".bmp")
+
+
+def predict_files(
+    bundle: Path, images: Sequence[Path], folder: Path, *, accelerator: str = "auto", probabilities: bool = False
+) -> Iterator[tuple[Path, Path | UnshiftError]]:
+    """Segment each image on its own grid; a bad file is named and the others go on.
+
+    Args:
+        bundle: folder or zip.
+        images: files, DICOM series folders, or folders of files.
+        folder: label maps are written here, one per image, named after it.
+        accelerator: ``auto``, ``cpu`` or ``cuda``.
+        probabilities: also write ``<name>.npy``, float32 [class, *space].
+
+    Yields:
+        The image, and the label map's file or the error.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        DataError: two images would be written to one name.
+    """
+    loaded = load_bundle(bundle)
+    predictor = loaded.predictor(device=Devices(accelerator=accelerator).torch_device())
+    files = _expand(images)
+    names = [_stem(file) for file in files]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise DataError(
+            f"{folder}: images share the names {', '.join(doubled)}; give each its own, or predict in turns."
+        )
+    for file, name in zip(files, names, strict=True):
+        try:
+            prediction = predictor.predict(_sample(file, name, loaded.task))
+            written = write_prediction(folder / name, prediction)
+        except UnshiftError as error:
+            yield file, error
+            continue
+        if probabilities and prediction.probabilities is not None:
+            np.save(folder / f"{name}.npy", prediction.probabilities.numpy())
+        yield file, written
+
+
+def evaluate_folder(
+    predictions: Path, data: Path, output: Path, *, dataset: str = "", name: str = "", metrics: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Score ``<predictions>/<domain>/<case>.*`` against every case of the dataset that has a reference.
+
+    Returns:
+        The summary; long-form scores are written to ``output``.
+
+    Raises:
+        DataError: a prediction is missing or has another size than its reference; all missing ones are listed.
+    """
+    opened = open_dataset(dataset or data, data, {})
+    config = EvaluateConfig(metrics=tuple(metrics)) if metrics else EvaluateConfig()
+    cases = [case for domain in opened.domains for case in opened.cases(domain) if (predictions / domain).is_dir()]
+    if not cases:
+        raise DataError(
+            f"{predictions}: no folder named after a domain ({', '.join(opened.domains)}); "
+            "predictions are expected as <predictions>/<domain>/<case>.png or .nii.gz."
+        )
+    found = {case.key: _find(predictions / case.domain, case.name) for case in cases}
+    missing = [key for key, file in found.items() if file is None]
+    if missing:
+        raise DataError(
+            f"{predictions}: {len(missing)} prediction(s) missing: {', '.join(missing[:10])}"
+            f"{' …' if len(missing) > 10 else ''}; every case needs one. Predict them, or remove the domain's folder."
+        )
+    rows: list[Score] = []
+    for case in cases:
+        file = found[case.key]
+        assert file is not None
+        reference = opened.read(case)
+        prediction = Prediction(case.name, case.patient, case.domain, _labels(file, opened.task))
+        rows += score(
+            prediction, reference, opened.task, config=config, run="", pipeline=name, dataset=dataset or data.name
+        )
+    frame = to_frame(rows)
+    write_scores(output, frame)
+    return summarize(frame)
+
+
+def _sample(file: Path, name: str, task: Task) -> Sample:
+    picture = read_image(file)
+    image = picture.array
+    if image.ndim != task.spatial_dims + 1:
+        raise DataError(f"{file}: {image.ndim - 1}-D image; the bundle was trained on {task.spatial_dims}-D images.")
+    if image.shape[0] == 1 and task.channels == 3:
+        image = image.expand(3, *image.shape[1:]).contiguous()
+    if image.shape[0] != task.channels:
+        raise DataError(f"{file}: {image.shape[0]} channel(s); the bundle was trained on {task.channels}. Convert it.")
+    return Sample(image, name, name, "", spacing=picture.spacing, affine=picture.affine, path=file)
+
+
+def _labels(file: Path, task: Task) -> torch.Tensor:
+    label_map = read_label_map(file).array
+    wrong = sorted(set(label_map.unique().tolist()) - set(range(task.num_classes)))
+    if wrong:
+        raise DataError(
+            f"{file}: values {wrong[:5]}; a predicted label map holds labels 0 … {task.num_classes - 1} "
+            f"({', '.join(task.classes)}). Write labels, not grey levels."
+        )
+    return label_map
+
+
+def _expand(images: Sequence[Path]) -> list[Path]:
+    """Files as given; a folder of DICOM files is one series, any other folder stands for the files in it."""
+    files: list[Path] = []
+    for image in images:
+        if not image.exists():
+            raise ConfigError(f"{image}: no such file or folder. Check the path.")
+        if not image.is_dir():
+            files.append(image)
+            continue
+        inside = sorted(p for p in image.iterdir() if p.is_file() and not p.name.startswith("."))
+        series = bool(inside) and all(p.suffix.lower() in ("", ".dcm", ".ima") for p in inside)
+        files += [image] if series else inside
+    return files
+
+
+def _stem(file: Path) -> str:
+    name = file.name
+    return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else file.stem
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    return next((folder / f"{name}{ending}" for ending in _ENDINGS if (folder / f"{name}{ending}").is_file()), None)

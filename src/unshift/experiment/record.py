@@ -1,0 +1,173 @@
+"""What a run folder records before the first step: recipe, environment, code version, data hashes, splits.
+
+Layout::
+
+    runs/
+      trainings/<key>/       shared by all runs: a training is stored under the hash of what determines it
+      <name>/
+        recipe.yaml          resolved, every default written out
+        run.json             command, code version, environment, dataset folder
+        data.json            SHA-256 of every case's files
+        split.json           which case is in which part of which fold
+        predictions/<fold>/<seed>/<pipeline>/<domain>/<case>.png | .nii.gz
+        parts/<key>.parquet  scores of one pipeline on one fold with one seed
+        scores.parquet       all of them
+        tables/  report.html
+        bundles/<fold>/<seed>/<pipeline>/   what `unshift predict` takes
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unshift import __version__
+from unshift.config import read_yaml, to_yaml
+from unshift.contracts import Dataset
+from unshift.errors import ConfigError, DataError
+from unshift.experiment.events import Listener, silence
+from unshift.recipe import Recipe, parse_recipe
+from unshift.train.devices import Devices
+
+_PACKAGES = ("torch", "numpy", "monai", "kornia", "lightning-fabric", "scipy", "scikit-image", "nibabel", "pydicom")
+
+
+def code_version() -> str:
+    """The package's version, with the commit when it runs from a git checkout."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return __version__
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"{__version__}+{found.stdout.strip()}" if found.returncode == 0 else __version__
+
+
+def environment() -> dict[str, str]:
+    """Machine, operating system and the versions of what the numbers depend on."""
+    packages = {name: metadata.version(name) for name in _PACKAGES}
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "accelerators": ", ".join(devices) or "none",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **packages,
+    }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in progress: what it does, on what, where it writes, who listens."""
+
+    recipe: Recipe
+    dataset: Dataset
+    folder: Path
+    hashes: Mapping[str, str]
+    devices: Devices = field(default_factory=Devices)
+    listener: Listener = silence
+
+    @property
+    def store(self) -> Path:
+        """Where trainings lie that all runs share."""
+        return self.folder.parent / "trainings"
+
+
+def open_run(
+    recipe: Recipe,
+    dataset: Dataset,
+    runs: Path,
+    *,
+    devices: Devices | None = None,
+    listener: Listener = silence,
+    record: bool = True,
+) -> Run:
+    """Write the record, or check that the folder's is of this recipe and data; with ``record`` false, neither.
+
+    Raises:
+        ConfigError: the folder holds a run of another recipe.
+        DataError: the data has changed since the run began.
+    """
+    folder = runs / recipe.name
+    hashes = {case.key: dataset.fingerprint(case) for domain in dataset.domains for case in dataset.cases(domain)}
+    if not record:
+        pass
+    elif (folder / "recipe.yaml").exists():
+        _check_same(folder, recipe, hashes)
+    else:
+        _write_record(folder, recipe, dataset, hashes)
+    return Run(recipe, dataset, folder, hashes, devices or Devices(), listener)
+
+
+def _write_record(folder: Path, recipe: Recipe, dataset: Dataset, hashes: Mapping[str, str]) -> None:
+    record = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["unshift", *sys.argv[1:]]),
+        "code": code_version(),
+        "environment": environment(),
+        "root": None if dataset.root is None else str(dataset.root.resolve()),
+    }
+    write_json(folder / "run.json", record)
+    write_json(folder / "data.json", dict(hashes))
+    write_text(folder / "recipe.yaml", to_yaml(recipe))
+
+
+def read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe and the record of a run folder.
+
+    Raises:
+        ConfigError: the folder is not a run.
+    """
+    if not (folder / "recipe.yaml").is_file() or not (folder / "run.json").is_file():
+        raise ConfigError(
+            f"{folder}: not a run folder (no recipe.yaml and run.json). Give the folder that a run printed."
+        )
+    recipe = parse_recipe(read_yaml(folder / "recipe.yaml"), where=str(folder / "recipe.yaml"))
+    return recipe, json.loads((folder / "run.json").read_text(encoding="utf-8"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write to a temporary name, then rename: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """As :func:`write_text`, indented JSON."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def _check_same(folder: Path, recipe: Recipe, hashes: Mapping[str, str]) -> None:
+    if read_run(folder)[0] != recipe:
+        raise ConfigError(
+            f"{folder}: holds a run of another recipe (see its recipe.yaml). "
+            "Give the recipe another name, another --runs folder, or remove this one."
+        )
+    before = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    changed = sorted(key for key in before.keys() | hashes.keys() if before.get(key) != hashes.get(key))
+    if changed:
+        raise DataError(
+            f"{folder}: {len(changed)} case(s) changed since this run began, such as {', '.join(changed[:3])}; "
+            "a run sees one state of the data. Restore them, or use another --runs folder."
+        )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

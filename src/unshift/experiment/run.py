@@ -1,0 +1,119 @@
+"""The spine: a recipe becomes a verdict. One function a line of the flow; nothing calls back up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from unshift.datasets.opening import open_dataset
+from unshift.errors import ConfigError
+from unshift.evaluate.comparison import compare
+from unshift.evaluate.protocol import Fold, folds, write_split
+from unshift.evaluate.score import read_scores, write_scores
+from unshift.evaluate.statistics import summarize
+from unshift.experiment.events import Job, Listener, silence
+from unshift.experiment.evidence import collect
+from unshift.experiment.record import Run, open_run, read_run
+from unshift.experiment.testing import job_name, test
+from unshift.experiment.training import train, train_job
+from unshift.recipe import Recipe
+from unshift.report.page import write_report
+from unshift.train.devices import Devices
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves: the folder, the report, and the three tables as data frames."""
+
+    folder: Path
+    report: Path
+    scores: pd.DataFrame
+    summary: pd.DataFrame
+    comparisons: pd.DataFrame
+
+
+def run(
+    recipe: Recipe,
+    *,
+    root: Path | None = None,
+    runs: Path = Path("runs"),
+    devices: Devices | None = None,
+    listener: Listener = silence,
+) -> Result:
+    """Run a recipe from data to report.
+
+    Stopped at any moment, the same call goes on from there: finished trainings and scores are not repeated.
+
+    Args:
+        recipe: what to do.
+        root: the dataset's folder; None for generated data.
+        runs: where run folders and the store of trainings lie.
+        devices: where to compute; default: one accelerator if there is one, else the CPU.
+        listener: is told about progress.
+
+    Raises:
+        UnshiftError: a recipe, a file or a number that is wrong; the message says what to do.
+    """
+    current, plan = prepare(recipe, root=root, runs=runs, devices=devices, listener=listener)
+    write_split(current.folder / "split.json", plan)
+    parts = []
+    for fold in plan:
+        for seed in recipe.seeds:
+            for pipeline in recipe.pipelines:
+                training = train(current, pipeline, fold, seed=seed)
+                parts.append(test(current, pipeline, fold, training, seed=seed))
+    scores = pd.concat(parts, ignore_index=True)
+    write_scores(current.folder / "scores.parquet", scores)
+    return conclude(current, plan, scores)
+
+
+def conclude(current: Run, plan: list[Fold], scores: pd.DataFrame) -> Result:
+    """Scores -> summary, comparison, report: the part that `unshift report` repeats."""
+    summary = summarize(scores)
+    comparisons = compare(scores, baseline=current.recipe.baseline)
+    page = write_report(current.folder, collect(current, plan, scores, summary, comparisons))
+    return Result(current.folder, page, scores, summary, comparisons)
+
+
+def report_again(folder: Path, *, root: Path | None = None) -> Result:
+    """Write the report of a run folder again; ``root`` says where the dataset is now, if it has moved.
+
+    Raises:
+        ConfigError: not a run folder, or the run has no scores yet.
+    """
+    recipe, record = read_run(folder)
+    if not (folder / "scores.parquet").is_file():
+        raise ConfigError(f"{folder}: the run has no scores yet (no scores.parquet). Let `unshift bench` finish it.")
+    place = root or (Path(record["root"]) if record["root"] else None)
+    current, plan = prepare(recipe, root=place, runs=folder.parent)
+    return conclude(current, plan, read_scores(folder / "scores.parquet"))
+
+
+def prepare(
+    recipe: Recipe,
+    *,
+    root: Path | None,
+    runs: Path,
+    devices: Devices | None = None,
+    listener: Listener = silence,
+    record: bool = True,
+) -> tuple[Run, list[Fold]]:
+    """Open the data, split it, write the record (unless told not to): all that can be wrong before the first step."""
+    dataset = open_dataset(recipe.dataset.name, root, recipe.dataset.settings)
+    plan = folds(dataset, recipe.protocol, seed=recipe.seeds[0])
+    return open_run(recipe, dataset, runs, devices=devices, listener=listener, record=record), plan
+
+
+def jobs(current: Run, plan: list[Fold]) -> list[Job]:
+    """What the run will do, in order; shared trainings stand once."""
+    planned: dict[str, Job] = {}
+    for fold in plan:
+        for seed in current.recipe.seeds:
+            for pipeline in current.recipe.pipelines:
+                job = train_job(current, pipeline, fold, seed=seed)
+                planned.setdefault(job.key, job)
+                name = job_name(pipeline, fold, seed)
+                planned[name] = Job(name, "test", len(fold.test), name)
+    return list(planned.values())

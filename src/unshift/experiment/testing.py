@@ -1,0 +1,124 @@
+"""Predict a fold's test cases with one pipeline and score them: the only place that reads test labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from unshift.contracts import Normalization, Picture
+from unshift.evaluate.protocol import Fold
+from unshift.evaluate.score import read_scores, score, to_frame, write_scores
+from unshift.experiment.events import Event
+from unshift.experiment.record import Run
+from unshift.experiment.training import Training, apply, fit_normalizations
+from unshift.export.bundle import Bundle, save_bundle
+from unshift.formats.reading import format_for
+from unshift.predict.predictor import Predictor
+from unshift.recipe import digest
+from unshift.sample import Case, Prediction, Score
+
+
+def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) -> pd.DataFrame:
+    """Scores of every test case of ``fold``, one row per region and metric; taken from the run when already there."""
+    title = job_name(pipeline, fold, seed)
+    stored = run.folder / "parts" / f"{part_key(run, pipeline, fold, training)}.parquet"
+    if stored.exists():
+        run.listener(Event(title, len(fold.test), len(fold.test), "already there"))
+        return read_scores(stored)
+    normalizations = _repairs(run, pipeline, fold, training)
+    keep_bundle(run, pipeline, fold, training, seed=seed)
+    predictor = Predictor(
+        training.objective,
+        run.dataset.task,
+        input=run.recipe.input,
+        config=run.recipe.predict,
+        preprocessing=training.preprocessing,
+        normalizations=normalizations,
+        size_divisor=training.objective.network.size_divisor,
+        device=next(training.objective.parameters()).device,
+    )
+    rows: list[Score] = []
+    for number, case in enumerate(fold.test, start=1):
+        sample = run.dataset.read_image(case)
+        prediction = predictor.predict(sample)
+        write_prediction(prediction_path(run.folder, pipeline, fold.name, seed, case), prediction)
+        reference = sample.replace(label_map=run.dataset.read_label_map(case))
+        identity = {
+            "run": run.recipe.name,
+            "pipeline": pipeline,
+            "dataset": run.recipe.dataset.name,
+            "fold": fold.name,
+            "seed": seed,
+            "seen": fold.seen(case),
+        }
+        rows += score(prediction, reference, run.dataset.task, config=run.recipe.evaluate, **identity)
+        run.listener(Event(title, number, len(fold.test), case.key))
+    frame = to_frame(rows)
+    write_scores(stored, frame)
+    return frame
+
+
+def job_name(pipeline: str, fold: Fold, seed: int) -> str:
+    """How progress names the testing of one pipeline."""
+    return f"test {pipeline} · {fold.name} · seed {seed}"
+
+
+def part_key(run: Run, pipeline: str, fold: Fold, training: Training) -> str:
+    """The hash of everything that decides these scores."""
+    return digest(
+        training.key,
+        training.selected,
+        run.recipe.pipelines[pipeline].normalizations,
+        run.recipe.predict,
+        run.recipe.evaluate,
+        [run.hashes[case.key] for case in fold.test],
+        pipeline,
+        fold.name,
+    )
+
+
+def prediction_path(folder: Path, pipeline: str, fold: str, seed: int, case: Case) -> Path:
+    """Where a run keeps a predicted label map, without its ending (``.png`` for pictures, ``.nii.gz`` for volumes)."""
+    return folder / "predictions" / fold / str(seed) / pipeline / case.domain / case.name
+
+
+def write_prediction(path: Path, prediction: Prediction) -> Path:
+    """Write a label map beside its geometry; returns the file."""
+    file = path.with_name(path.name + (".png" if prediction.label_map.ndim == 2 else ".nii.gz"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    like = Picture(prediction.label_map, prediction.spacing, prediction.affine)
+    format_for(file).write_label_map(file, prediction.label_map, like=like)
+    return file
+
+
+def keep_bundle(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) -> Path:
+    """Write what leaves the run: network, weights, preprocessing, normalizations, task, and where they come from."""
+    recipe = run.recipe
+    repairs = _repairs(run, pipeline, fold, training)
+    made = Bundle(
+        network=training.objective.network,
+        network_ref=recipe.network_of(pipeline),
+        task=run.dataset.task,
+        input=recipe.input,
+        predict=recipe.predict,
+        preprocessing=tuple(zip(recipe.preprocessing, training.preprocessing, strict=True)),
+        normalizations=tuple(zip(recipe.pipelines[pipeline].normalizations, repairs, strict=True)),
+        card={
+            "recipe": recipe.name,
+            "pipeline": pipeline,
+            "sources": ", ".join(fold.sources),
+            "training": training.key,
+        },
+    )
+    path = run.folder / "bundles" / fold.name / str(seed) / pipeline
+    save_bundle(path, made)
+    return path
+
+
+def _repairs(run: Run, pipeline: str, fold: Fold, training: Training) -> tuple[Normalization, ...]:
+    """The pipeline's normalizations, fitted on the fold's training images."""
+    return fit_normalizations(
+        run.recipe.pipelines[pipeline].normalizations,
+        lambda: (apply(training.preprocessing, run.dataset.read_image(case)) for case in fold.train),
+    )

@@ -1,0 +1,208 @@
+"""One training of one pipeline: stored under the hash of what determines it, and never repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unshift import __version__, discover
+from unshift.contracts import Normalization, Objective
+from unshift.errors import ProtocolError
+from unshift.evaluate import protocol, select
+from unshift.evaluate.protocol import Fold
+from unshift.evaluate.score import score
+from unshift.experiment.events import Event, Job
+from unshift.experiment.record import Run
+from unshift.networks.building import build_network
+from unshift.predict.predictor import Predictor
+from unshift.randomness import derive
+from unshift.recipe import MemberRef, Recipe, digest, load_config
+from unshift.sample import Case, Sample, Task
+from unshift.train.checkpoint import load_weights, steps_kept
+from unshift.train.loader import Loader
+from unshift.train.loop import Trained, fit
+from unshift.train.settings import Progress
+
+_STANDARDIZATION_SAMPLES = 100
+
+
+@dataclass(frozen=True)
+class Training:
+    """Selected weights and what they were trained with."""
+
+    objective: Objective
+    preprocessing: tuple[Normalization, ...]
+    key: str
+    selected: str
+    trained: Trained
+
+
+def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
+    """Train, or take from the store, and select weights by the recipe's rule.
+
+    Labels of ``fold.train`` and ``fold.validation`` are read; of ``fold.test`` only by the rule ``oracle``.
+    """
+    recipe, config = run.recipe, run.recipe.train_of(pipeline)
+    job = train_job(run, pipeline, fold, seed=seed)
+    folder = run.store / job.key
+    preprocessing = fit_normalizations(recipe.preprocessing, lambda: _unlabeled(run, fold.train))
+    objective = build_objective(recipe, pipeline, run.dataset.task, sources=fold.sources, seed=seed)
+    protocol.require(objective.setting, fold)
+    if not steps_kept(folder):
+        objective.network.standardize(*channel_statistics(apply(preprocessing, s) for s in _spread(run, fold.train)))
+    trained = fit(
+        objective,
+        Loader(
+            run.dataset,
+            fold.train,
+            input=recipe.input,
+            config=config,
+            seed=seed,
+            prepare=lambda sample: apply(preprocessing, sample),
+        ),
+        config=config,
+        folder=folder,
+        seed=seed,
+        devices=run.devices,
+        validate=_validator(run, fold, fold.validation, preprocessing),
+        listener=lambda progress: run.listener(_event(job.name, progress)),
+    )
+    which = _select(run, fold, objective, preprocessing, folder)
+    load_weights(objective, folder, which)
+    return Training(objective.eval(), preprocessing, job.key, str(which), trained)
+
+
+def train_job(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Job:
+    """The job of training one pipeline; pipelines that share a training have jobs of one key."""
+    key = training_key(run, pipeline, fold, seed=seed)
+    return Job(f"train {pipeline} · {fold.name} · seed {seed}", "train", run.recipe.train_of(pipeline).steps, key)
+
+
+def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
+    """The hash of what decides the weights: data, split, preprocessing, network, objective, settings, seed."""
+    recipe = run.recipe
+    parts = {name: [run.hashes[case.key] for case in getattr(fold, name)] for name in ("train", "validation")}
+    return digest(
+        __version__,
+        recipe.dataset,
+        fold.sources,
+        parts,
+        recipe.preprocessing,
+        recipe.input,
+        recipe.network_of(pipeline),
+        recipe.pipelines[pipeline].objective,
+        recipe.train_of(pipeline),
+        recipe.predict,
+        seed,
+    )
+
+
+def build_objective(recipe: Recipe, pipeline: str, task: Task, *, sources: Sequence[str], seed: int) -> Objective:
+    """The pipeline's objective around its network; initial weights are a function of ``seed``."""
+    reference = recipe.pipelines[pipeline].objective
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "initial weights"))
+        network = build_network(recipe.network_of(pipeline), task, recipe.input)
+        member = discover.load("objectives", reference.name)
+        config = load_config("objectives", reference, where=f"pipelines.{pipeline}.objective")
+        objective: Objective = member(config, task, network, sources)
+    return objective
+
+
+def fit_normalizations(references: Sequence[MemberRef], samples: object) -> tuple[Normalization, ...]:
+    """Build each normalization and fit it on the source samples as the ones before it leave them."""
+    fitted: list[Normalization] = []
+    for reference in references:
+        config = load_config("normalizations", reference, where="normalization")
+        normalization: Normalization = discover.load("normalizations", reference.name)(config)
+        before = tuple(fitted)
+        fitted.append(normalization.fit(apply(before, sample) for sample in samples()))  # type: ignore[operator]
+    return tuple(fitted)
+
+
+def apply(normalizations: Sequence[Normalization], sample: Sample) -> Sample:
+    """One view after another.
+
+    Raises:
+        ProtocolError: a normalization gives several views, which only test images may have.
+    """
+    for normalization in normalizations:
+        views = normalization.views(sample)
+        if len(views) != 1:
+            raise ProtocolError(
+                f"Case {sample.case!r}: preprocessing {type(normalization).__name__} gives {len(views)} views; "
+                "preprocessing gives exactly one. Move it to a pipeline's normalizations."
+            )
+        sample = views[0]
+    return sample
+
+
+def channel_statistics(samples: Iterable[Sample]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel over all valid pixels of ``samples``, float32 [channel]."""
+    count, total, squares = 0.0, torch.zeros(()), torch.zeros(())
+    for sample in samples:
+        values = sample.image.flatten(1).double()
+        if sample.field_of_view is not None:
+            values = values[:, sample.field_of_view.flatten()]
+        count, total, squares = count + values.shape[1], total + values.sum(1), squares + values.square().sum(1)
+    mean = total / count
+    return mean.float(), (squares / count - mean.square()).clamp_min(0).sqrt().float()
+
+
+def _unlabeled(run: Run, cases: Sequence[Case]) -> Iterator[Sample]:
+    return (run.dataset.read_image(case) for case in cases)
+
+
+def _spread(run: Run, cases: Sequence[Case]) -> Iterator[Sample]:
+    """Evenly spaced cases, at most a hundred: enough for a channel's mean and deviation."""
+    step = max(1, len(cases) // _STANDARDIZATION_SAMPLES)
+    return _unlabeled(run, list(islice(cases, 0, None, step)))
+
+
+def _validator(run: Run, fold: Fold, cases: Sequence[Case], preprocessing: Sequence[Normalization]):
+    """Objective -> mean Dice over cases and regions, in [0, 1]; cases are read once."""
+    if not cases:
+        return None
+    cache: dict[str, Sample] = {}
+    config = run.recipe.evaluate.only("dice")
+
+    def validate(objective: Objective) -> float:
+        device = next(objective.parameters()).device
+        predictor = Predictor(
+            objective,
+            run.dataset.task,
+            input=run.recipe.input,
+            config=run.recipe.predict,
+            preprocessing=preprocessing,
+            size_divisor=objective.network.size_divisor,
+            device=device,
+        )
+        values = []
+        for case in cases:
+            reference = cache.setdefault(case.key, run.dataset.read(case))
+            rows = score(predictor.predict(reference.unlabeled()), reference, run.dataset.task, config=config)
+            values += [row.value for row in rows if row.value == row.value]
+        return sum(values) / len(values) if values else 0.0
+
+    return validate
+
+
+def _select(
+    run: Run, fold: Fold, objective: Objective, preprocessing: Sequence[Normalization], folder: Path
+) -> str | int:
+    def score_step(step: int) -> float:
+        load_weights(objective, folder, step)
+        unseen = [case for case in fold.test if not fold.seen(case)]
+        validate = _validator(run, fold, unseen, preprocessing)
+        return validate(objective.eval()) if validate else 0.0
+
+    return select.choose(run.recipe.selection, folder, score_step=score_step)
+
+
+def _event(job: str, progress: Progress) -> Event:
+    return Event(job, progress.step, progress.steps, progress.detail)
