@@ -57,6 +57,11 @@ def parse(model: type[Model], data: Any, *, where: str) -> Model:
         raise ConfigError(f"{where}: {error}; only plain YAML values are allowed. Quote the value.") from None
 
 
+def to_plain(model: BaseModel) -> Any:
+    """``model`` as mappings, lists, strings and numbers."""
+    return model.model_dump(mode="json")
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
     """A safe loader that refuses a key written twice (PyYAML keeps the last one silently)."""
 
@@ -88,7 +93,7 @@ def read_yaml(path: Path) -> Any:
 
 def to_yaml(model: BaseModel) -> str:
     """``model`` as YAML that :func:`parse` reads back to an equal model."""
-    return yaml.safe_dump(model.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(to_plain(model), sort_keys=False, allow_unicode=True)
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:

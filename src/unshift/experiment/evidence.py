@@ -1,0 +1,200 @@
+"""What the report shows beside the tables: worst, median and best cases, intensity distributions, training curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from unshift.config import to_yaml
+from unshift.evaluate.protocol import Fold
+from unshift.evaluate.select import RULES
+from unshift.evaluate.statistics import worst_rows
+from unshift.experiment.record import Run
+from unshift.experiment.testing import prediction_path
+from unshift.experiment.training import train_job
+from unshift.formats.reading import read_label_map
+from unshift.recipe import digest
+from unshift.report.content import Curve, Distribution, GalleryItem, Report
+from unshift.sample import Case
+
+_HISTOGRAM_CASES = 40
+_BINS = 64
+_CHANNELS = {3: ("red", "green", "blue")}
+
+
+def collect(
+    run: Run, plan: list[Fold], scores: pd.DataFrame, summary: pd.DataFrame, comparisons: pd.DataFrame
+) -> Report:
+    """Everything that the report of a run shows."""
+    recipe = run.recipe
+    record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    rule = RULES[recipe.selection]
+    return Report(
+        title=recipe.description or recipe.name,
+        card=run.dataset.card,
+        sources=plan[0].sources if len(plan) == 1 else (),
+        protocol=describe_protocol(run, plan),
+        selection=rule.sentence,
+        is_oracle=rule.is_oracle,
+        recipe=to_yaml(recipe),
+        environment=record["environment"],
+        code_version=record["code"],
+        seeds=recipe.seeds,
+        data_hashes=_data_hashes(run),
+        command=record["command"],
+        scores=scores,
+        summary=summary,
+        comparisons=comparisons,
+        baseline=recipe.baseline,
+        pipelines={name: _describe(run, name) for name in recipe.pipelines},
+        metric=recipe.evaluate.metrics[0],
+        gallery=list(gallery(run, plan, scores)),
+        distributions=list(distributions(run, plan)),
+        curves=list(curves(run, plan)),
+        citations=recipe.cite,
+        worst=worst_rows(scores),
+        postprocessing=_postprocessing(run),
+    )
+
+
+def describe_protocol(run: Run, plan: list[Fold]) -> str:
+    """In plain words: what was trained on, what was tested, how patients were split."""
+    protocol = run.recipe.protocol
+    texts = [
+        f"Fold {fold.name}: trained on {', '.join(fold.sources)} ({len(fold.train)} cases; {len(fold.validation)} for "
+        f"validation), tested on {sum(fold.seen(c) for c in fold.test)} held-out cases of the same domains and on all "
+        f"{sum(not fold.seen(c) for c in fold.test)} cases of {', '.join(fold.targets)}, which training never saw."
+        for fold in plan
+    ]
+    split = (
+        f"Patients were split at random (seed {run.recipe.seeds[0]}): {protocol.validation:.0%} of each source's patients "
+        f"for validation, {protocol.test:.0%} for the in-domain test. No patient is in two parts."
+    )
+    return " ".join([*texts, split])
+
+
+def gallery(run: Run, plan: list[Fold], scores: pd.DataFrame) -> Iterator[GalleryItem]:
+    """Worst, median and best case of each domain, chosen by the baseline; every pipeline is shown on the same cases."""
+    metric = run.recipe.evaluate.metrics[0]
+    rows = scores[scores["metric"] == metric]
+    seed = run.recipe.seeds[0]
+    means = rows[rows["seed"] == seed].groupby(["fold", "pipeline", "domain", "case"], sort=False)["value"].mean()
+    for fold in plan:
+        by_key = {case.key: case for case in fold.test}
+        for domain in dict.fromkeys(case.domain for case in fold.test):
+            if len(plan) > 1 and domain not in fold.targets:
+                continue
+            chosen = _ranked(means.loc[fold.name, run.recipe.baseline, domain])
+            for rank, name in chosen.items():
+                yield from _shown(run, fold, by_key[f"{domain}/{name}"], rank, means)
+
+
+def distributions(run: Run, plan: list[Fold]) -> Iterator[Distribution]:
+    """Histograms of a spread of each domain's images, valid pixels only, as the dataset gives them."""
+    sources = set(plan[0].sources) if len(plan) == 1 else set()
+    values: dict[str, np.ndarray] = {}
+    for domain in dict.fromkeys(domain for fold in plan for domain in (*fold.sources, *fold.targets)):
+        values[domain] = _values(run, run.dataset.cases(domain))
+    channels = run.dataset.task.channels
+    names = _CHANNELS.get(
+        channels, ("intensity",) if channels == 1 else tuple(f"channel {i + 1}" for i in range(channels))
+    )
+    for index, channel in enumerate(names):
+        pooled = np.concatenate([v[index] for v in values.values()])
+        edges = np.linspace(*np.percentile(pooled, [0.1, 99.9]), _BINS + 1) if np.ptp(pooled) else np.array([-0.5, 0.5])
+        for domain, pixels in values.items():
+            density = np.histogram(np.clip(pixels[index], edges[0], edges[-1]), bins=edges, density=True)[0]
+            yield Distribution(domain, domain not in sources, channel, edges, density)
+
+
+def curves(run: Run, plan: list[Fold]) -> Iterator[Curve]:
+    """Training loss and source validation of each training, read from its journal."""
+    done: set[str] = set()
+    for fold in plan:
+        for pipeline in run.recipe.pipelines:
+            job = train_job(run, pipeline, fold, seed=run.recipe.seeds[0])
+            if job.key in done:
+                continue
+            done.add(job.key)
+            yield from _curves_of(run.store / job.key / "journal.jsonl", f"{pipeline} · {fold.name}")
+
+
+def _curves_of(journal: Path, name: str) -> Iterator[Curve]:
+    lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    losses = [(line["step"], sum(line["terms"].values())) for line in lines if "terms" in line]
+    scores = [(line["step"], line["score"]) for line in lines if line.get("event") == "validation"]
+    for quantity, pairs in (("training loss", losses), ("source validation, mean Dice", scores)):
+        if pairs:
+            yield Curve(name, quantity, [step for step, _ in pairs], [value for _, value in pairs])
+
+
+def _ranked(values: pd.Series) -> dict[Literal["worst", "median", "best"], str]:
+    """Names of the worst, median and best case; fewer when there are fewer than three cases."""
+    ordered = values.dropna().sort_values(kind="stable").index.tolist() or values.index.tolist()
+    places = {0: "worst", len(ordered) // 2: "median", len(ordered) - 1: "best"}
+    return {rank: ordered[place] for place, rank in places.items()}  # type: ignore[misc]
+
+
+def _shown(
+    run: Run, fold: Fold, case: Case, rank: Literal["worst", "median", "best"], means: pd.Series
+) -> Iterator[GalleryItem]:
+    sample = run.dataset.read(case)
+    assert sample.label_map is not None
+    for pipeline in run.recipe.pipelines:
+        path = prediction_path(run.folder, pipeline, fold.name, run.recipe.seeds[0], case)
+        file = path.with_name(path.name + (".png" if sample.label_map.ndim == 2 else ".nii.gz"))
+        yield GalleryItem(
+            pipeline=pipeline,
+            domain=case.domain,
+            case=case.name,
+            rank=rank,
+            score=float(means.get((fold.name, pipeline, case.domain, case.name), np.nan)),
+            image=sample.image.numpy(),
+            reference=sample.label_map.numpy(),
+            prediction=read_label_map(file).array.numpy(),
+            spacing=sample.spacing,
+        )
+
+
+def _values(run: Run, cases: list[Case]) -> np.ndarray:
+    """Pixels of a spread of cases, float32 [channel, n]."""
+    chosen = cases[:: max(1, len(cases) // _HISTOGRAM_CASES)][:_HISTOGRAM_CASES]
+    parts = []
+    for case in chosen:
+        sample = run.dataset.read_image(case)
+        pixels = sample.image.flatten(1)
+        parts.append((pixels if sample.field_of_view is None else pixels[:, sample.field_of_view.flatten()]).numpy())
+    return np.concatenate(parts, axis=1)
+
+
+def _data_hashes(run: Run) -> Mapping[str, str]:
+    by_domain: dict[str, list[str]] = {}
+    for key, value in sorted(run.hashes.items()):
+        by_domain.setdefault(key.split("/", 1)[0], []).append(value)
+    return {domain: f"{len(values)} cases, {digest(values)}" for domain, values in by_domain.items()}
+
+
+def _describe(run: Run, pipeline: str) -> str:
+    chosen = run.recipe.pipelines[pipeline]
+    repairs = ", ".join(reference.name for reference in chosen.normalizations) or "none"
+    network = run.recipe.network_of(pipeline).name
+    technical = f"objective {chosen.objective.name}, network {network}, normalizations: {repairs}"
+    return f"{chosen.description} ({technical})" if chosen.description else technical
+
+
+def _postprocessing(run: Run) -> str:
+    config = run.recipe.predict
+    steps = [
+        text
+        for wanted, text in (
+            (config.largest_component, "largest component of each class"),
+            (config.fill_holes, "holes filled"),
+        )
+        if wanted
+    ]
+    return ", ".join(steps) or "none"
