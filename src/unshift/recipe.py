@@ -57,6 +57,10 @@ class Recipe(Config):
     def _check(self) -> Recipe:
         if self.baseline not in self.pipelines:
             raise ValueError(f"baseline is {self.baseline!r}; it must be one of the pipelines {list(self.pipelines)}")
+        if self.selection == "oracle" and any(self.train_of(name).keep != "all" for name in self.pipelines):
+            raise ValueError(
+                "selection is 'oracle', which compares the weights of every validation; set train.keep: all"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds are {list(self.seeds)}; each may stand once")
         return self

@@ -1,35 +1,16 @@
-"""A recipe so small that a whole run takes seconds."""
+"""A finished tiny run that tests read and leave as it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from experiment_recipes import tiny
 from unshift.experiment.run import Result, run
-from unshift.recipe import Recipe, parse_recipe
-
-
-def tiny(**changes: Any) -> Recipe:
-    data: dict[str, Any] = {
-        "name": "tiny",
-        "dataset": {"name": "phantom", "world": "ultrasound", "domains": ["A", "B"], "size": [48, 48], "cases": 16},
-        "protocol": {"sources": ["A"], "targets": ["B"], "validation": 0.2, "test": 0.3},
-        "input": {"mode": "resize", "size": [32, 32]},
-        "network": {"name": "unet", "widths": [4, 8]},
-        "train": {"steps": 6, "batch_size": 2, "validate_every": 3, "checkpoint_every": 3, "precision": "32"},
-        "evaluate": {"metrics": ["dice", "hd95"]},
-        "pipelines": {
-            "baseline": {"objective": "erm"},
-            "equalized": {"objective": "erm", "normalizations": ["histogram_equalization"]},
-        },
-    }
-    return parse_recipe({**data, **changes}, where="tiny")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    """A finished tiny run; tests read it and leave it as it is."""
     folder: Path = tmp_path_factory.mktemp("runs")
     return run(tiny(), runs=folder)

@@ -9,6 +9,7 @@ import typer
 from unshift.cli.console import Bars, emit, guarded, output, table
 from unshift.config import to_yaml
 from unshift.evaluate.protocol import Fold
+from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.record import Run
 from unshift.experiment.run import Result, jobs, prepare
@@ -30,7 +31,7 @@ def bench(
     data: Path | None = typer.Option(None, help="The dataset's folder; not needed for phantoms."),
     runs: Path = typer.Option(Path("runs"), help="Where run folders and trainings are kept."),
     settings: list[str] = typer.Option([], "--set", help="key.key=value in place of the recipe's; may be repeated."),
-    accelerator: str = typer.Option("auto", help="auto, cpu or cuda."),
+    accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, train nothing."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:

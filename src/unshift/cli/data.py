@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from unshift.contracts import Dataset
+from unshift.datasets.opening import open_dataset
+
 FOUND = 1
 
 
@@ -22,7 +25,7 @@ def check(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
     """List every problem at once, each with its file and its remedy. Exit code 1 when there is an error."""
-    problems = check_dataset(path, name=dataset)
+    problems = check_dataset(_open(path, dataset))
     errors = [p for p in problems if p.severity == "error"]
     if as_json:
         emit({"errors": len(errors), "problems": [p.to_dict() for p in problems]})
@@ -45,8 +48,12 @@ def show(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
     """Draw a contact sheet: examples with outlines, and the histograms of each domain."""
-    written = show_dataset(path, output_file, name=dataset, examples=examples)
+    written = show_dataset(_open(path, dataset), output_file, examples=examples)
     if as_json:
         emit({"sheet": str(written)})
         return
     output.print(f"Contact sheet: {written}", soft_wrap=True, highlight=False)
+
+
+def _open(path: Path, name: str) -> Dataset:
+    return open_dataset(name, path) if name else open_dataset(path)

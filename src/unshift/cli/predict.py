@@ -8,7 +8,7 @@ import typer
 
 from unshift.cli.console import emit, guarded, messages, output
 from unshift.errors import DataError, UnshiftError
-from unshift.experiment.deployment import predict_files
+from unshift.experiment.deployment import Accelerator, predict_files
 
 EXAMPLE = "Example: [bold]unshift predict runs/demo/bundles/B/0/baseline images/*.png --output predictions[/bold]"
 
@@ -24,7 +24,7 @@ def predict(
     images: list[Path] = typer.Argument(help="Image files, DICOM series folders, or folders of images."),
     output_folder: Path = typer.Option(Path("predictions"), "--output", "-o", help="Where label maps are written."),
     probabilities: bool = typer.Option(False, help="Also write each image's class probabilities (.npy)."),
-    accelerator: str = typer.Option("auto", help="auto, cpu or cuda."),
+    accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
     """Segment images with a bundle."""

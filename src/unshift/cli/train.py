@@ -9,6 +9,7 @@ import typer
 from unshift.cli.console import Bars, emit, guarded, output
 from unshift.errors import UnknownName
 from unshift.evaluate.protocol import Fold
+from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.run import prepare
 from unshift.experiment.testing import keep_bundle
@@ -36,7 +37,7 @@ def train(
     settings: list[str] = typer.Option([], "--set", help="key.key=value in place of the recipe's; may be repeated."),
     precision: str = typer.Option("", help="auto, 32, bf16-mixed or 16-mixed; default: the recipe's."),
     max_minutes: float | None = typer.Option(None, help="Stop training after this many minutes in all."),
-    accelerator: str = typer.Option("auto", help="auto, cpu or cuda."),
+    accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
     devices: int = typer.Option(1, help="Processes or accelerators; more than one trains with DDP."),
     nodes: int = typer.Option(1, help="Machines; the launcher (torchrun, SLURM) starts this command on each."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, train nothing."),

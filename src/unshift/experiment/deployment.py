@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,17 @@ from unshift.formats.reading import read_image, read_label_map
 from unshift.sample import Prediction, Sample, Score, Task
 from unshift.train.devices import Devices
 
-logger = logging.getLogger(__name__)
+Accelerator = Literal["auto", "cpu", "cuda"]
 _ENDINGS = (".png", ".nii.gz", ".nii", ".tif", ".tiff", ".bmp")
 
 
 def predict_files(
-    bundle: Path, images: Sequence[Path], folder: Path, *, accelerator: str = "auto", probabilities: bool = False
+    bundle: Path,
+    images: Sequence[Path],
+    folder: Path,
+    *,
+    accelerator: Accelerator = "auto",
+    probabilities: bool = False,
 ) -> Iterator[tuple[Path, Path | UnshiftError]]:
     """Segment each image on its own grid; a bad file is named and the others go on.
 
@@ -44,7 +50,9 @@ def predict_files(
         DataError: two images would be written to one name.
     """
     loaded = load_bundle(bundle)
-    predictor = loaded.predictor(device=Devices(accelerator=accelerator).torch_device())
+    if probabilities:
+        loaded = replace(loaded, predict=loaded.predict.model_copy(update={"probabilities": True}))
+    predictor = loaded.predictor(device=Devices(accelerator=accelerator).device)
     files = _expand(images)
     names = [_stem(file) for file in files]
     doubled = sorted({name for name in names if names.count(name) > 1})
@@ -59,7 +67,7 @@ def predict_files(
         except UnshiftError as error:
             yield file, error
             continue
-        if probabilities and prediction.probabilities is not None:
+        if prediction.probabilities is not None:
             np.save(folder / f"{name}.npy", prediction.probabilities.numpy())
         yield file, written
 
@@ -75,7 +83,7 @@ def evaluate_folder(
     Raises:
         DataError: a prediction is missing or has another size than its reference; all missing ones are listed.
     """
-    opened = open_dataset(dataset or data, data, {})
+    opened = open_dataset(dataset, data) if dataset else open_dataset(data)
     config = EvaluateConfig(metrics=tuple(metrics)) if metrics else EvaluateConfig()
     cases = [case for domain in opened.domains for case in opened.cases(domain) if (predictions / domain).is_dir()]
     if not cases:

@@ -24,7 +24,7 @@ from unshift.sample import Case
 
 _HISTOGRAM_CASES = 40
 _BINS = 64
-_CHANNELS = {3: ("red", "green", "blue")}
+_CHANNELS = {1: ("intensity",), 3: ("red", "green", "blue")}
 
 
 def collect(
@@ -72,8 +72,8 @@ def describe_protocol(run: Run, plan: list[Fold]) -> str:
         for fold in plan
     ]
     split = (
-        f"Patients were split at random (seed {run.recipe.seeds[0]}): {protocol.validation:.0%} of each source's patients "
-        f"for validation, {protocol.test:.0%} for the in-domain test. No patient is in two parts."
+        f"Patients were split at random (seed {run.recipe.seeds[0]}): {protocol.validation:.0%} of each source's "
+        f"patients for validation, {protocol.test:.0%} for the in-domain test. No patient is in two parts."
     )
     return " ".join([*texts, split])
 
@@ -106,7 +106,8 @@ def distributions(run: Run, plan: list[Fold]) -> Iterator[Distribution]:
     )
     for index, channel in enumerate(names):
         pooled = np.concatenate([v[index] for v in values.values()])
-        edges = np.linspace(*np.percentile(pooled, [0.1, 99.9]), _BINS + 1) if np.ptp(pooled) else np.array([-0.5, 0.5])
+        low, high = np.percentile(pooled, [0.1, 99.9])
+        edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
         for domain, pixels in values.items():
             density = np.histogram(np.clip(pixels[index], edges[0], edges[-1]), bins=edges, density=True)[0]
             yield Distribution(domain, domain not in sources, channel, edges, density)

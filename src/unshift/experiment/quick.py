@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def bench(
     member, settings = recognize(root)
     recipe = parse_recipe(
         {
-            "name": root.resolve().name,
+            "name": re.sub(r"[^A-Za-z0-9._-]+", "-", root.resolve().name).strip("-._") or "bench",
             "dataset": {"name": member, **settings},
             "protocol": {"sources": list(sources), "targets": list(targets)},
             "input": {"size": list(size)},

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from unshift.config import to_yaml
 from unshift.contracts import Normalization, Picture
 from unshift.evaluate.protocol import Fold
-from unshift.evaluate.score import read_scores, score, to_frame, write_scores
+from unshift.evaluate.score import read_scores, score_all, to_frame, write_scores
 from unshift.experiment.events import Event
-from unshift.experiment.record import Run
+from unshift.experiment.record import Run, code_version
 from unshift.experiment.training import Training, apply, fit_normalizations
-from unshift.export.bundle import Bundle, save_bundle
+from unshift.export.bundle import Bundle, BundleCard, save_bundle
 from unshift.formats.reading import format_for
 from unshift.predict.predictor import Predictor
 from unshift.recipe import digest
-from unshift.sample import Case, Prediction, Score
+from unshift.sample import Case, Prediction
 
 
 def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) -> pd.DataFrame:
@@ -38,25 +40,28 @@ def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) 
         size_divisor=training.objective.network.size_divisor,
         device=next(training.objective.parameters()).device,
     )
-    rows: list[Score] = []
-    for number, case in enumerate(fold.test, start=1):
-        sample = run.dataset.read_image(case)
-        prediction = predictor.predict(sample)
-        write_prediction(prediction_path(run.folder, pipeline, fold.name, seed, case), prediction)
-        reference = sample.replace(label_map=run.dataset.read_label_map(case))
-        identity = {
-            "run": run.recipe.name,
-            "pipeline": pipeline,
-            "dataset": run.recipe.dataset.name,
-            "fold": fold.name,
-            "seed": seed,
-            "seen": fold.seen(case),
-        }
-        rows += score(prediction, reference, run.dataset.task, config=run.recipe.evaluate, **identity)
-        run.listener(Event(title, number, len(fold.test), case.key))
+    rows = score_all(
+        _predictions(run, pipeline, fold, predictor, seed=seed),
+        fold,
+        run.dataset,
+        config=run.recipe.evaluate,
+        run=run.recipe.name,
+        pipeline=pipeline,
+        dataset=run.recipe.dataset.name,
+        seed=seed,
+    )
     frame = to_frame(rows)
     write_scores(stored, frame)
     return frame
+
+
+def _predictions(run: Run, pipeline: str, fold: Fold, predictor: Predictor, *, seed: int) -> Iterator[Prediction]:
+    """One by one, written as they come; labels are not looked at."""
+    for number, case in enumerate(fold.test, start=1):
+        prediction = predictor.predict(run.dataset.read_image(case))
+        write_prediction(prediction_path(run.folder, pipeline, fold.name, seed, case), prediction)
+        yield prediction
+        run.listener(Event(job_name(pipeline, fold, seed), number, len(fold.test), case.key))
 
 
 def job_name(pipeline: str, fold: Fold, seed: int) -> str:
@@ -95,21 +100,21 @@ def write_prediction(path: Path, prediction: Prediction) -> Path:
 def keep_bundle(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) -> Path:
     """Write what leaves the run: network, weights, preprocessing, normalizations, task, and where they come from."""
     recipe = run.recipe
-    repairs = _repairs(run, pipeline, fold, training)
     made = Bundle(
         network=training.objective.network,
-        network_ref=recipe.network_of(pipeline),
         task=run.dataset.task,
         input=recipe.input,
         predict=recipe.predict,
-        preprocessing=tuple(zip(recipe.preprocessing, training.preprocessing, strict=True)),
-        normalizations=tuple(zip(recipe.pipelines[pipeline].normalizations, repairs, strict=True)),
-        card={
-            "recipe": recipe.name,
-            "pipeline": pipeline,
-            "sources": ", ".join(fold.sources),
-            "training": training.key,
-        },
+        preprocessing=training.preprocessing,
+        normalizations=_repairs(run, pipeline, fold, training),
+        card=BundleCard(
+            title=f"{recipe.name}: {pipeline}",
+            intended_use="Research; not a medical device.",
+            trained_on=f"{recipe.dataset.name}: {', '.join(fold.sources)} ({len(fold.train)} cases)",
+            recipe=to_yaml(recipe),
+            code_version=code_version(),
+            figures={"training": training.key, "selected": training.selected, "seed": seed},
+        ),
     )
     path = run.folder / "bundles" / fold.name / str(seed) / pipeline
     save_bundle(path, made)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,8 +27,9 @@ from unshift.sample import Case, Sample, Task
 from unshift.train.checkpoint import load_weights, steps_kept
 from unshift.train.loader import Loader
 from unshift.train.loop import Trained, fit
-from unshift.train.settings import Progress
+from unshift.train.settings import BYSTANDERS, Progress
 
+Which = Literal["last", "best"] | int
 _STANDARDIZATION_SAMPLES = 100
 
 
@@ -52,7 +54,7 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     folder = run.store / job.key
     preprocessing = fit_normalizations(recipe.preprocessing, lambda: _unlabeled(run, fold.train))
     objective = build_objective(recipe, pipeline, run.dataset.task, sources=fold.sources, seed=seed)
-    protocol.require(objective.setting, fold)
+    protocol.require(objective.setting, fold, objective=recipe.pipelines[pipeline].objective.name)
     if not steps_kept(folder):
         objective.network.standardize(*channel_statistics(apply(preprocessing, s) for s in _spread(run, fold.train)))
     trained = fit(
@@ -69,7 +71,7 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
         folder=folder,
         seed=seed,
         devices=run.devices,
-        validate=_validator(run, fold, fold.validation, preprocessing),
+        validate=_validator(run, fold.validation, preprocessing),
         listener=lambda progress: run.listener(_event(job.name, progress)),
     )
     which = _select(run, fold, objective, preprocessing, folder)
@@ -96,7 +98,7 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
         recipe.input,
         recipe.network_of(pipeline),
         recipe.pipelines[pipeline].objective,
-        recipe.train_of(pipeline),
+        recipe.train_of(pipeline).model_dump(mode="json", exclude=set(BYSTANDERS)),
         recipe.predict,
         seed,
     )
@@ -114,7 +116,9 @@ def build_objective(recipe: Recipe, pipeline: str, task: Task, *, sources: Seque
     return objective
 
 
-def fit_normalizations(references: Sequence[MemberRef], samples: object) -> tuple[Normalization, ...]:
+def fit_normalizations(
+    references: Sequence[MemberRef], samples: Callable[[], Iterable[Sample]]
+) -> tuple[Normalization, ...]:
     """Build each normalization and fit it on the source samples as the ones before it leave them."""
     fitted: list[Normalization] = []
     for reference in references:
@@ -164,7 +168,9 @@ def _spread(run: Run, cases: Sequence[Case]) -> Iterator[Sample]:
     return _unlabeled(run, list(islice(cases, 0, None, step)))
 
 
-def _validator(run: Run, fold: Fold, cases: Sequence[Case], preprocessing: Sequence[Normalization]):
+def _validator(
+    run: Run, cases: Sequence[Case], preprocessing: Sequence[Normalization]
+) -> Callable[[Objective], float] | None:
     """Objective -> mean Dice over cases and regions, in [0, 1]; cases are read once."""
     if not cases:
         return None
@@ -192,13 +198,11 @@ def _validator(run: Run, fold: Fold, cases: Sequence[Case], preprocessing: Seque
     return validate
 
 
-def _select(
-    run: Run, fold: Fold, objective: Objective, preprocessing: Sequence[Normalization], folder: Path
-) -> str | int:
+def _select(run: Run, fold: Fold, objective: Objective, preprocessing: Sequence[Normalization], folder: Path) -> Which:
     def score_step(step: int) -> float:
         load_weights(objective, folder, step)
         unseen = [case for case in fold.test if not fold.seen(case)]
-        validate = _validator(run, fold, unseen, preprocessing)
+        validate = _validator(run, unseen, preprocessing)
         return validate(objective.eval()) if validate else 0.0
 
     return select.choose(run.recipe.selection, folder, score_step=score_step)

@@ -1,0 +1,189 @@
+"""Who is trained on, who validates, who is tested: folds of a dataset by domain and patient.
+
+A fold trains on its source domains and is tested on held-out patients of the same domains (*seen*) and on all cases
+of its target domains (*unseen*). All images of a patient lie on one side. A domain's split depends on the seed and on
+the domain alone, so that every fold, pipeline and training seed is tested on the same cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from unshift.config import Config
+from unshift.contracts import Dataset, Setting
+from unshift.errors import ProtocolError, UnknownName
+from unshift.evaluate.split import Division, divide, read_split, write_split
+from unshift.sample import Case
+
+__all__ = ["UPPER_BOUND", "Fold", "ProtocolConfig", "folds", "read_split", "require", "write_split"]
+
+UPPER_BOUND = "upper-bound-"
+"""Names of folds that train on the target itself begin so; their scores serve gap recovery and no other table."""
+
+
+class ProtocolConfig(Config):
+    """Which domains are trained on and which are held out.
+
+    Give sources, targets or both; what is not given is all other domains. ``leave_one_out`` makes one fold for each
+    domain (of ``sources``, if given), with that domain as its target.
+    """
+
+    sources: tuple[str, ...] | None = Field(None, min_length=1, description="domains that are trained on")
+    targets: tuple[str, ...] | None = Field(None, min_length=1, description="domains that are held out")
+    leave_one_out: bool = Field(False, description="one fold for each domain, which is held out")
+    validation: float = Field(0.15, ge=0, lt=1, description="share of each source's patients that selects weights")
+    test: float = Field(0.15, ge=0, lt=1, description="share of each source's patients that is tested in-domain")
+    upper_bound: bool = Field(False, description="also train on each target's own patients, for gap recovery")
+
+    @model_validator(mode="after")
+    def _check(self) -> ProtocolConfig:
+        if self.leave_one_out and self.targets is not None:
+            raise ValueError("leave_one_out holds out each domain in turn; remove targets, or list domains in sources")
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation + test is {self.validation + self.test:g}; patients must be left to train on")
+        if self.upper_bound and self.test == 0:
+            raise ValueError("upper_bound tests on held-out patients of the target; test must be above 0")
+        return self
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training and its tests.
+
+    Args:
+        name: unique in a plan; usable as a folder name where the domains' names are.
+        sources, targets: domains.
+        train, validation: cases of the sources; their labels may be read before scoring.
+        test: held-out cases of the sources and all cases of the targets.
+        kind: ``held_out``, or ``upper_bound``: trained on the domain that it is tested on.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    test: tuple[Case, ...]
+    kind: Literal["held_out", "upper_bound"] = "held_out"
+
+    def __post_init__(self) -> None:
+        sides: dict[str, str] = {}
+        for side in ("train", "validation", "test"):
+            for case in getattr(self, side):
+                known = sides.setdefault(case.patient, side)
+                if known != side:
+                    raise ProtocolError(
+                        f"Fold {self.name!r}: patient {case.patient!r} is in {known} and, with case {case.key!r}, in "
+                        f"{side}; a patient must be on one side. Move the patient's cases to one split or domain, or "
+                        "correct the rule that makes patient ids."
+                    )
+
+    def seen(self, case: Case) -> bool:
+        """Whether the case's domain was trained on."""
+        return case.domain in self.sources
+
+
+def folds(dataset: Dataset, config: ProtocolConfig, *, seed: int) -> list[Fold]:
+    """The plan of an experiment.
+
+    Args:
+        dataset: its declared splits are kept: a case declared ``test`` is never trained on.
+        config: sources, targets, shares.
+        seed: of the division of patients.
+
+    Raises:
+        UnknownName: a domain that the dataset does not have.
+        ProtocolError: no source or no target is left; a domain is both; a source has too few patients or nothing but
+            test cases; a target has no cases; a patient would be on two sides.
+    """
+    plan = [_held_out(dataset, *pair, config=config, seed=seed) for pair in _pairs(dataset, config)]
+    if config.upper_bound:
+        targets = dict.fromkeys(target for fold in plan for target in fold.targets)
+        plan += [_upper_bound(dataset, target, config=config, seed=seed) for target in targets]
+    return plan
+
+
+def require(setting: Setting, fold: Fold, *, objective: str = "The objective") -> None:
+    """Check that a fold has what an objective needs.
+
+    Raises:
+        ProtocolError: fewer source domains than the objective's least number.
+    """
+    if len(fold.sources) < setting.least_sources:
+        raise ProtocolError(
+            f"Fold {fold.name!r}: trains on {len(fold.sources)} domain(s) ({', '.join(fold.sources)}); {objective} "
+            f"needs at least {setting.least_sources}. Name more sources, or choose an objective that needs fewer."
+        )
+
+
+def _pairs(dataset: Dataset, config: ProtocolConfig) -> Iterable[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """(sources, targets) of each fold, checked against the dataset's domains."""
+    domains = tuple(dataset.domains)
+    for name in (*(config.sources or ()), *(config.targets or ())):
+        if name not in domains:
+            raise UnknownName("domain", name, domains, where="protocol")
+    for field, names in (("sources", config.sources), ("targets", config.targets)):
+        if names is not None and len(set(names)) < len(names):
+            raise ProtocolError(f"protocol.{field}: {', '.join(names)}; each domain may stand once. Remove the second.")
+    if config.leave_one_out:
+        pool = config.sources or domains
+        _some(pool[1:], "leave_one_out: needs two or more domains", domains)
+        return [(tuple(d for d in pool if d != target), (target,)) for target in pool]
+    if config.sources is None and config.targets is None:
+        raise ProtocolError(
+            f"protocol: neither sources nor targets are named; domains are {', '.join(domains)}. "
+            "Name the domains to train on, or those to hold out, or set leave_one_out: true."
+        )
+    sources = config.sources or tuple(d for d in domains if d not in (config.targets or ()))
+    targets = config.targets or tuple(d for d in domains if d not in sources)
+    both = [d for d in sources if d in targets]
+    if both:
+        raise ProtocolError(
+            f"protocol: {', '.join(both)} is source and target; a domain can be held out only if it is not trained on. "
+            "Remove it from one of the two."
+        )
+    _some(sources, "no domain is left to train on", domains)
+    _some(targets, "no domain is left to hold out", domains)
+    return [(sources, targets)]
+
+
+def _some(names: Sequence[str], problem: str, domains: tuple[str, ...]) -> None:
+    if not names:
+        raise ProtocolError(
+            f"protocol: {problem}; the dataset's domains are {', '.join(domains)}. "
+            "A test on unseen images needs at least one source and one target."
+        )
+
+
+def _held_out(
+    dataset: Dataset, sources: tuple[str, ...], targets: tuple[str, ...], *, config: ProtocolConfig, seed: int
+) -> Fold:
+    parts = [_divided(dataset, domain, config=config, seed=seed) for domain in sources]
+    tested = [case for part in parts for case in part.test]
+    for target in targets:
+        cases = dataset.cases(target)
+        if not cases:
+            raise ProtocolError(f"Domain {target!r}: it has no cases; a target needs one or more. Choose another.")
+        tested += cases
+    return Fold(
+        "+".join(targets),
+        sources,
+        targets,
+        train=tuple(case for part in parts for case in part.train),
+        validation=tuple(case for part in parts for case in part.validation),
+        test=tuple(tested),
+    )
+
+
+def _upper_bound(dataset: Dataset, target: str, *, config: ProtocolConfig, seed: int) -> Fold:
+    part = _divided(dataset, target, config=config, seed=seed)
+    return Fold(UPPER_BOUND + target, (target,), (), part.train, part.validation, part.test, kind="upper_bound")
+
+
+def _divided(dataset: Dataset, domain: str, *, config: ProtocolConfig, seed: int) -> Division:
+    cases = dataset.cases(domain)
+    return divide(cases, domain=domain, validation=config.validation, test=config.test, seed=seed)

@@ -1,0 +1,22 @@
+"""Settings of prediction."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from unshift.config import Config
+
+
+class PredictConfig(Config):
+    """How logits become a label map on the original grid. None of it changes what the network has learned."""
+
+    batch_size: int = Field(4, ge=1, description="slices or windows per forward pass; the result does not depend on it")
+    overlap: float = Field(0.5, ge=0.0, lt=1.0, description="share of a window that its neighbour covers too")
+    blend: Literal["gaussian", "constant"] = Field("gaussian", description="weight of a window's pixels")
+    padding: Literal["reflect", "constant"] = Field("reflect", description="around images smaller than the window")
+    mirror: bool = Field(False, description="average the predictions of all flips")
+    largest_component: bool = Field(False, description="keep the largest component of each foreground class")
+    fill_holes: bool = Field(False, description="fill background that one class encloses")
+    probabilities: bool = Field(False, description="return the class probabilities beside the label map")

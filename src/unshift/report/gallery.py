@@ -1,0 +1,150 @@
+"""The gallery: a small picture of each case, the outlines of reference and prediction drawn over it as vectors."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from skimage.measure import approximate_polygon, find_contours
+
+from unshift.errors import ShapeMismatch
+from unshift.report.content import GalleryItem
+from unshift.report.number import plain, title
+
+LONGEST = 480
+RANKS = ("worst", "median", "best")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One case, ready to be drawn.
+
+    Args:
+        source: data URI of a JPEG, longest side at most 480 pixels.
+        width, height: of the drawing, in units of the picture's pixels along its width.
+        box: ``viewBox`` in which the outlines are drawn.
+        reference, prediction: SVG paths; empty where a label map is.
+    """
+
+    case: str
+    rank: str
+    score: str
+    source: str
+    width: int
+    height: int
+    box: str
+    reference: str
+    prediction: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The pictures of one domain: a row a pipeline, worst to best."""
+
+    domain: str
+    rows: tuple[tuple[str, tuple[Picture, ...]], ...]
+
+
+def shelves(items: Sequence[GalleryItem], *, metric: str, unit: str) -> list[Shelf]:
+    """``items`` by domain and pipeline in their given order, worst to best.
+
+    Raises:
+        ShapeMismatch: image, reference and prediction of a case do not share a grid.
+    """
+    found = []
+    for domain in dict.fromkeys(item.domain for item in items):
+        rows = []
+        for pipeline in dict.fromkeys(item.pipeline for item in items if item.domain == domain):
+            here = [item for item in items if (item.domain, item.pipeline) == (domain, pipeline)]
+            here.sort(key=lambda item: RANKS.index(item.rank))
+            rows.append((pipeline, tuple(picture(item, metric=metric, unit=unit) for item in here)))
+        found.append(Shelf(domain, tuple(rows)))
+    return found
+
+
+def picture(item: GalleryItem, *, metric: str, unit: str) -> Picture:
+    """One item as a JPEG and two paths. A volume is shown in the slice with most reference."""
+    image, reference, prediction, where = _slice(item)
+    height, width = reference.shape
+    tall = height * _pixel_height(item)
+    thumbnail = _thumbnail(_eight_bit(image), width, tall)
+    score = plain(item.score, unit)
+    shares = [100 * float((m > 0).mean()) for m in (reference, prediction)]
+    alt = (
+        f"{item.rank.capitalize()} case of {item.pipeline} on {item.domain}: {item.case}{where}, "
+        f"{title(metric)} {score}. Reference covers {shares[0]:.1f} percent of the image, "
+        f"prediction {shares[1]:.1f} percent."
+    )
+    return Picture(
+        case=item.case + where,
+        rank=item.rank,
+        score=score,
+        source=_data_uri(thumbnail),
+        width=thumbnail.width,
+        height=thumbnail.height,
+        box=f"0 0 {width} {height}",
+        reference=outline(reference),
+        prediction=outline(prediction),
+        alt=alt,
+    )
+
+
+def outline(label_map: np.ndarray) -> str:
+    """The outlines of every label above 0 as one SVG path; pixel (row, column) is the square from (column, row)."""
+    tolerance = max(label_map.shape) / 1000
+    parts = []
+    for label in np.unique(label_map[label_map > 0]):
+        mask = np.pad(label_map == label, 1)
+        for contour in find_contours(mask.astype(np.float32), 0.5):
+            # Pixel centres are at half a unit in the drawing; one unit was added by padding.
+            points = approximate_polygon(contour, tolerance) - 0.5
+            parts.append("M" + " L".join(f"{x:.1f} {y:.1f}" for y, x in points) + " Z")
+    return " ".join(parts)
+
+
+def _slice(item: GalleryItem) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    image, reference, prediction = (np.asarray(a) for a in (item.image, item.reference, item.prediction))
+    if image.shape[1:] != reference.shape or reference.shape != prediction.shape:
+        raise ShapeMismatch(
+            f"Case {item.case!r}: image is {image.shape[1:]}, reference {reference.shape}, prediction "
+            f"{prediction.shape}; all must share one grid. Give all three on the original grid."
+        )
+    if reference.ndim == 2:
+        return image, reference, prediction, ""
+    areas = [(m > 0).sum(axis=(1, 2)) for m in (reference, prediction)]
+    at = int(areas[0].argmax() if areas[0].any() else areas[1].argmax())
+    return image[:, at], reference[at], prediction[at], f", slice {at + 1} of {reference.shape[0]}"
+
+
+def _pixel_height(item: GalleryItem) -> float:
+    return item.spacing[-2] / item.spacing[-1] if item.spacing else 1.0
+
+
+def _eight_bit(image: np.ndarray) -> np.ndarray:
+    """[channel, height, width] -> uint8; photographs in [0, 1] as they are, others between two percentiles."""
+    shown = np.asarray(image[:3] if image.shape[0] == 3 else image[:1], dtype=np.float64)
+    low, high = shown.min(), shown.max()
+    if low < 0 or high > 1:
+        low, high = np.percentile(shown, (0.5, 99.5))
+    else:
+        low, high = 0.0, 1.0
+    scaled = np.clip((shown - low) / max(high - low, 1e-12), 0, 1)
+    return np.round(255 * scaled).astype(np.uint8)
+
+
+def _thumbnail(pixels: np.ndarray, width: int, height: float) -> Image.Image:
+    mode = Image.fromarray(np.moveaxis(pixels, 0, -1) if pixels.shape[0] == 3 else pixels[0])
+    factor = min(1.0, LONGEST / max(width, height))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return mode.resize(size, Image.Resampling.LANCZOS)
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

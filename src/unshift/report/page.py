@@ -1,0 +1,107 @@
+"""The report as one self-contained HTML file, and its tables beside it.
+
+The page carries its style, script and pictures; a content security policy forbids everything else, so that it makes no
+request and runs no script that came in with a name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from unshift.report.content import Curve, Distribution, GalleryItem, Report
+from unshift.report.curve import curve_panels, histogram_panels
+from unshift.report.figure import forests, measure, strips
+from unshift.report.gallery import shelves
+from unshift.report.number import LOWER_IS_BETTER, interval, listing, p_value, plain, signed, title
+from unshift.report.table import ORACLE, all_tables, baseline_name
+from unshift.report.tablefile import replace_text, write_tables
+from unshift.report.verdict import headline_unit, judge
+
+__all__ = ["Curve", "Distribution", "GalleryItem", "Report", "render", "write_report"]
+
+
+def write_report(folder: Path, report: Report) -> Path:
+    """Write ``report.html`` and ``tables/*.csv``, ``.md``, ``.tex`` into ``folder``; returns the page's path.
+
+    Each file is written to a temporary name, then renamed.
+
+    Raises:
+        DataError: histograms that do not fit each other.
+        ShapeMismatch: a gallery case whose image, reference and prediction do not share a grid.
+    """
+    page = render(report)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tables(folder / "tables", all_tables(report))
+    return replace_text(folder / "report.html", page)
+
+
+def render(report: Report) -> str:
+    """The page. Every text is escaped; names in back quotes in the verdict become code."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("unshift", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(code=_code, plain=plain, signed=signed, p=p_value, listing=listing)
+    return environment.get_template("page.html.jinja").render(**_context(report))
+
+
+def _context(report: Report) -> dict[str, Any]:
+    style, script = _asset("style.css"), _asset("behaviour.js")
+    axis, found = forests(report)
+    strip_axis, panels = strips(report)
+    headline, differences, *others = all_tables(report)
+    unit = headline_unit(report)
+    return {
+        "report": report,
+        "style": Markup(style),
+        "script": Markup(script),
+        "style_hash": _policy_hash(style),
+        "script_hash": _policy_hash(script),
+        "verdict": judge(report),
+        "unit": unit,
+        "loss_sign": 1 if report.metric in LOWER_IS_BETTER else -1,
+        "measure": measure(report),
+        "metric": title(report.metric),
+        "interval": interval,
+        "headline": headline,
+        "differences": differences,
+        "others": others,
+        "forest_axis": axis,
+        "forests": found,
+        "strip_axis": strip_axis,
+        "strip_panels": panels,
+        "shelves": shelves(report.gallery, metric=report.metric, unit=unit),
+        "histograms": histogram_panels(report.distributions),
+        "curves": curve_panels(report.curves, names=list(report.pipelines)),
+        "patients": report.scores.groupby("domain")["patient"].nunique().sum(),
+        "cases": len(report.scores[["domain", "case"]].drop_duplicates()),
+        "oracle": ORACLE,
+        "base": baseline_name(report),
+    }
+
+
+def _asset(name: str) -> str:
+    return resources.files("unshift.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _code(sentence: str) -> Markup:
+    """Escape ``sentence``, then show what stands in back quotes as code."""
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:
+        return escape(sentence)
+    shown = (Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    return Markup("").join(shown)

@@ -1,0 +1,272 @@
+"""The verdict: one plain sentence, computed from the summary and the comparisons, that claims no more than they do.
+
+A loss is *clear* when its 95 % interval excludes 0. A repair *helps* or *harms* when the interval of its paired
+difference to the baseline excludes 0 and its Holm-adjusted p is below 0.05; otherwise nothing is said of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from unshift.report.content import Report
+from unshift.report.number import LOWER_IS_BETTER, interval, listing, plain, title, unit_name
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its interval, in the metric's own scale; ``unit`` as in the scores."""
+
+    mean: float
+    low: float
+    high: float
+    unit: str
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether mean and interval are numbers."""
+        return not any(math.isnan(v) for v in (self.mean, self.low, self.high))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How much worse the baseline is on an unseen domain than in-domain; positive is worse; None: cannot be said."""
+
+    domain: str
+    score: Estimate | None
+    loss: Estimate | None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the whole interval is a loss."""
+        return self.loss is not None and self.loss.low > 0
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A pipeline against the baseline on one domain; positive ``gain`` is better; ``verdict`` is +1, 0 or -1."""
+
+    pipeline: str
+    gain: Estimate
+    p: float
+    n: int
+    verdict: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One unseen domain: what is lost there, and what each repair does about it."""
+
+    loss: Loss
+    repairs: tuple[Repair, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence (names of pipelines in back quotes), and what it rests on, domain by domain."""
+
+    sentence: str
+    findings: tuple[Finding, ...]
+    costs: tuple[str, ...]
+
+
+def judge(report: Report) -> Verdict:
+    """The verdict on ``report``'s headline metric and region."""
+    findings = tuple(Finding(loss_on(report, d), repairs_on(report, d, seen=False)) for d in report.unseen())
+    return Verdict(_sentence(report, findings), findings, _costs(report))
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """Interval of ``first - second`` for independent means, from their own intervals (MOVER).
+
+    Source:
+        Zou & Donner 2008, Statistics in Medicine 27:1693, eq. 3. Conservative when the two are positively correlated.
+    """
+    mean = first.mean - second.mean
+    low = mean - math.hypot(first.mean - first.low, second.high - second.mean)
+    high = mean + math.hypot(first.high - first.mean, second.mean - second.low)
+    return Estimate(mean, low, high, first.unit)
+
+
+def average(parts: Sequence[Estimate]) -> Estimate:
+    """Mean of independent means, each weighing the same, with its interval (MOVER)."""
+    mean = sum(e.mean for e in parts) / len(parts)
+    low = mean - math.hypot(*(e.mean - e.low for e in parts)) / len(parts)
+    high = mean + math.hypot(*(e.high - e.mean for e in parts)) / len(parts)
+    return Estimate(mean, low, high, parts[0].unit)
+
+
+def loss_on(report: Report, domain: str) -> Loss:
+    """The baseline's loss on ``domain``.
+
+    In-domain is the domain itself where it was also tested as a source (each domain left out in turn), else the mean
+    of the sources.
+    """
+    score = _score(report, domain, seen=False)
+    itself = _score(report, domain, seen=True)
+    sources = [_score(report, d, seen=True) for d, seen in report.columns() if seen]
+    known = [itself] if itself else [s for s in sources if s]
+    if score is None or not known:
+        return Loss(domain, score, None)
+    inside = average(known)
+    lower = report.metric in LOWER_IS_BETTER
+    return Loss(domain, score, difference(score, inside) if lower else difference(inside, score))
+
+
+def repairs_on(report: Report, domain: str, *, seen: bool) -> tuple[Repair, ...]:
+    """Every compared pipeline on ``domain``, best first."""
+    frame = headline_comparisons(report)
+    frame = frame[(frame["domain"] == domain) & (frame["seen"] == seen)]
+    found = [_repair(report, row) for _, row in frame.iterrows()]
+    return tuple(sorted((r for r in found if r.gain.is_defined), key=lambda r: -r.gain.mean))
+
+
+def headline_comparisons(report: Report) -> pd.DataFrame:
+    """Rows of the headline metric and region, with a column ``seen`` (taken from the summary where it is absent)."""
+    frame = report.comparisons
+    frame = frame[(frame["metric"] == report.metric) & (frame["region"] == report.headline_region)]
+    if "seen" not in frame.columns:
+        unseen = set(report.unseen())
+        frame = frame.assign(seen=[domain not in unseen for domain in frame["domain"]])
+    return frame
+
+
+def is_clear(low: float, high: float, p_holm: float) -> bool:
+    """Whether a paired difference may be called one: interval excludes 0 and Holm-adjusted p is below 0.05."""
+    return (low > 0 or high < 0) and p_holm < LEVEL
+
+
+def _score(report: Report, domain: str, *, seen: bool) -> Estimate | None:
+    frame = report.summary
+    rows = frame[
+        (frame["pipeline"] == report.baseline)
+        & (frame["metric"] == report.metric)
+        & (frame["region"] == report.headline_region)
+        & (frame["domain"] == domain)
+        & (frame["seen"] == seen)
+    ]
+    found = [Estimate(r["mean"], r["low"], r["high"], r["unit"]) for _, r in rows.iterrows()]
+    return found[0] if found and found[0].is_defined else None
+
+
+def _repair(report: Report, row: pd.Series) -> Repair:
+    unit = headline_unit(report)
+    gain = Estimate(row["difference"], row["low"], row["high"], unit)
+    if report.metric in LOWER_IS_BETTER:
+        gain = Estimate(-gain.mean, -gain.high, -gain.low, unit)
+    sign = (1 if gain.mean > 0 else -1) if is_clear(row["low"], row["high"], row["p_holm"]) else 0
+    return Repair(str(row["pipeline"]), gain, float(row["p_holm"]), int(row["n"]), sign)
+
+
+def headline_unit(report: Report) -> str:
+    """The unit of the headline metric (``1``, ``mm`` or ``px``)."""
+    return str(report.summary.loc[report.summary["metric"] == report.metric, "unit"].iloc[0])
+
+
+def _sentence(report: Report, findings: tuple[Finding, ...]) -> str:
+    measure = f"{title(report.metric)} {unit_name(headline_unit(report))}"
+    trained = f"Trained on {listing(report.sources)}" if report.sources else "Trained with each domain left out in turn"
+    if report.is_oracle:
+        trained = f"With weights selected on the target's own labels (oracle), and t{trained[1:]}"
+    name = "the baseline" if report.baseline == "baseline" else f"the baseline `{report.baseline}`"
+    if not findings:
+        return f"{trained}, {name} was tested on no unseen domain, so this run says nothing about a shift."
+    losses = [f.loss for f in findings if f.loss.loss is not None]
+    if not losses:
+        return f"{trained}, {name} {_without_loss(findings, measure)}."
+    focus = max(losses, key=lambda found: found.loss.mean if found.loss else -math.inf)
+    repairs = next(f.repairs for f in findings if f.loss is focus)
+    clauses = [f"{trained}, {name} {_loss_clause(losses, focus, measure)}", *_repair_clauses(focus, repairs, measure)]
+    return "; ".join(clauses) + "."
+
+
+def _without_loss(findings: tuple[Finding, ...], measure: str) -> str:
+    scored = [f.loss for f in findings if f.loss.score is not None]
+    if not scored:
+        return f"has no defined score on {listing([f.loss.domain for f in findings])}, so nothing can be concluded"
+    said = [
+        f"{plain(s.score.mean, s.score.unit)} {measure} (95 % interval {_range(s.score)}) on {s.domain}"
+        for s in scored
+        if s.score
+    ]
+    return f"scores {listing(said)}, but there is no in-domain score to compare with"
+
+
+def _loss_clause(losses: list[Loss], focus: Loss, measure: str) -> str:
+    assert focus.loss is not None
+    size, many = focus.loss, len(losses) > 1
+    if focus.is_clear:
+        rank = f", the worst of {len(losses)} unseen domains" if many else ""
+        return f"loses {plain(size.mean, size.unit)} {measure} (95 % interval {_range(size)}) on {focus.domain}{rank}"
+    if size.high < 0:
+        where = "every unseen domain" if many else focus.domain
+        least = "at least " if many else ""
+        return (
+            f"does no worse on {where} than in-domain: {least}{plain(-size.mean, size.unit)} {measure} better "
+            f"(95 % interval {interval(-size.high, -size.low, size.unit)})"
+        )
+    where = f"any of {len(losses)} unseen domains (the largest is on {focus.domain}: " if many else f"{focus.domain} ("
+    return f"shows no clear loss on {where}{plain(size.mean, size.unit)} {measure}, 95 % interval {_range(size)})"
+
+
+def _repair_clauses(focus: Loss, repairs: tuple[Repair, ...], measure: str) -> list[str]:
+    if not repairs:
+        return []
+    helps = [r for r in repairs if r.verdict > 0]
+    harms = [r for r in repairs if r.verdict < 0]
+    clauses = []
+    if helps and focus.is_clear:
+        clauses.append(_recoveries(helps, focus))
+    elif helps:
+        said = [f"`{r.pipeline}` adds {plain(r.gain.mean, r.gain.unit)}" for r in helps]
+        clauses.append(f"there {listing(said)} {measure}")
+    elif focus.is_clear:
+        clauses.append("no repair clearly helps" if len(repairs) > 1 else f"{_names(repairs)} does not clearly help")
+    elif not harms:
+        clauses.append(f"there {_names(repairs)} {'changes' if len(repairs) == 1 else 'change'} nothing clearly")
+    if harms:
+        verb = "makes" if len(harms) == 1 else "make"
+        named = _names(harms) if len(harms) < 3 else f"{len(harms)} of {len(repairs)} repairs"
+        clauses.append(f"{named} {verb} it worse")
+    return clauses
+
+
+def _recoveries(helps: Sequence[Repair], focus: Loss) -> str:
+    if len(helps) > 2:
+        return f"{_recovered(helps[0], focus)} of them, the most of {len(helps)} repairs that help"
+    return listing([_recovered(repair, focus) for repair in helps]) + " of them"
+
+
+def _recovered(repair: Repair, focus: Loss) -> str:
+    assert focus.loss is not None
+    part = "all" if repair.gain.mean >= focus.loss.mean else plain(repair.gain.mean, repair.gain.unit)
+    return f"`{repair.pipeline}` recovers {part}"
+
+
+def _names(repairs: Sequence[Repair]) -> str:
+    return listing([f"`{r.pipeline}`" for r in repairs])
+
+
+def _range(estimate: Estimate) -> str:
+    return interval(estimate.low, estimate.high, estimate.unit)
+
+
+def _costs(report: Report) -> tuple[str, ...]:
+    """What repairs change in-domain, where that is clear."""
+    measure = f"{title(report.metric)} {unit_name(headline_unit(report))}"
+    said = []
+    for domain in [d for d, seen in report.columns() if seen]:
+        for repair in repairs_on(report, domain, seen=True):
+            if repair.verdict:
+                verb = "gains" if repair.verdict > 0 else "costs"
+                size = plain(abs(repair.gain.mean), repair.gain.unit)
+                said.append(
+                    f"In-domain, on {domain}, `{repair.pipeline}` {verb} {size} {measure} (95 % interval of the "
+                    f"paired difference {_range(repair.gain)})."
+                )
+    return tuple(said)

@@ -1,0 +1,58 @@
+"""The report's evidence: the right cases are shown, histograms are of the right pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiment_recipes import tiny
+from unshift.experiment.evidence import collect, curves, describe_protocol, distributions, gallery
+from unshift.experiment.run import Result, prepare
+
+
+@pytest.fixture(scope="module")
+def opened(finished: Result):
+    return prepare(tiny(), root=None, runs=finished.folder.parent)
+
+
+def test_gallery_shows_the_worst_and_best_of_the_baseline(finished: Result, opened) -> None:
+    items = list(gallery(*opened, finished.scores))
+    dice = finished.scores[(finished.scores["metric"] == "dice") & (finished.scores["pipeline"] == "baseline")]
+    for domain, rows in dice.groupby("domain"):
+        shown = {i.rank: i for i in items if i.domain == domain and i.pipeline == "baseline"}
+        assert shown["worst"].score == pytest.approx(rows["value"].min())
+        assert shown["best"].score == pytest.approx(rows["value"].max())
+        assert set(shown) == {"worst", "median", "best"}
+        other = {i.rank: i.case for i in items if i.domain == domain and i.pipeline == "equalized"}
+        assert other == {rank: item.case for rank, item in shown.items()}
+    for item in items:
+        assert item.image.shape[1:] == item.reference.shape == item.prediction.shape
+
+
+def test_distributions_integrate_to_one(opened) -> None:
+    found = list(distributions(*opened))
+    assert {(d.domain, d.is_target) for d in found} == {("A", False), ("B", True)}
+    for d in found:
+        assert float((d.density * np.diff(d.edges)).sum()) == pytest.approx(1.0)
+
+
+def test_curves_come_from_the_journal(opened) -> None:
+    found = {curve.quantity: curve for curve in curves(*opened)}
+    assert list(found["source validation, mean Dice"].steps) == [3, 6]
+    assert all(0 <= v <= 1 for v in found["source validation, mean Dice"].values)
+    assert found["training loss"].values[0] > 0
+
+
+def test_protocol_counts_cases(opened) -> None:
+    current, plan = opened
+    text = describe_protocol(current, plan)
+    assert f"({len(plan[0].train)} cases" in text
+    assert "all 16 cases of B" in text
+
+
+def test_collect_fills_the_report(finished: Result, opened) -> None:
+    report = collect(*opened, finished.scores, finished.summary, finished.comparisons)
+    assert report.sources == ("A",)
+    assert not report.is_oracle
+    assert set(report.data_hashes) == {"A", "B"}
+    assert "16 cases" in report.data_hashes["A"]

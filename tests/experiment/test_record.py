@@ -1,0 +1,61 @@
+"""What a run folder records, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiment_recipes import tiny
+from unshift.datasets import phantom
+from unshift.errors import ConfigError, DataError
+from unshift.experiment import record
+from unshift.experiment.run import Result, prepare
+
+
+def test_the_record(finished: Result) -> None:
+    recipe, document = record.read_run(finished.folder)
+    assert recipe == tiny()
+    assert document["environment"]["torch"]
+    assert document["code"].startswith("0.1.0")
+    hashes = json.loads((finished.folder / "data.json").read_text(encoding="utf-8"))
+    assert len(hashes) == 32
+    assert all(len(value) == 64 for value in hashes.values())
+
+
+def test_the_record_is_written_before_the_first_step(tmp_path: Path) -> None:
+    current, _ = prepare(tiny(), root=None, runs=tmp_path)
+    assert (current.folder / "recipe.yaml").is_file()
+    assert not current.store.exists()
+
+
+def test_changed_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tiny(), root=None, runs=tmp_path)
+    monkeypatch.setattr(phantom.MEMBER, "fingerprint", lambda self, case: "0" * 64)
+    with pytest.raises(DataError, match=r"32 case\(s\) changed since this run began, such as A/"):
+        prepare(tiny(), root=None, runs=tmp_path)
+
+
+def test_not_a_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a run folder"):
+        record.read_run(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f.json"
+    record.write_json(path, {"a": 1})
+
+    def full(self: Path, *_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        record.write_json(path, {"a": 2})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1}
+
+
+def test_environment_names_the_machine() -> None:
+    found = record.environment()
+    assert "cores" in found["machine"]
+    assert {"torch", "numpy", "monai", "python", "accelerators"} <= found.keys()

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from unshift.augmentations import geometric, photometric
+from unshift.config import MemberRef, parse, to_yaml
+from unshift.errors import ConfigError, UnknownName
+from unshift.losses.overlap import segmentation_terms
+from unshift.objectives.augmented import AugmentedRisk, Config
+from unshift.sample import Batch, Task
+
+
+def build(config: Config | None = None, channels: int = 3) -> AugmentedRisk:
+    network = nn.Conv2d(channels, 2, 3, padding=1)
+    return AugmentedRisk(config or Config(), Task(3 if channels == 3 else 1, ("background", "lesion")), network)
+
+
+def example(channels: int = 3, seed: int = 11) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    return Batch(
+        images=torch.rand(6, channels, 24, 20, generator=generator),
+        domains=("a",) * 6,
+        cases=tuple("123456"),
+        seed=seed,
+        label_maps=torch.randint(0, 2, (6, 24, 20), generator=generator),
+    )
+
+
+def test_the_view_is_geometric_then_photometric_from_the_batchs_generator() -> None:
+    batch, generator = example(), example().generator()
+    first, second = geometric.Geometric(geometric.Config()), photometric.Photometric(photometric.Config())
+    moved = first.draw(generator, batch.images)
+    images, label_maps = first.apply(batch.images, moved), first.apply_label_maps(batch.label_maps, moved)
+    images = second.apply(images, second.draw(generator, images))
+    found = build().view(batch)
+    assert torch.equal(found[0], images) and torch.equal(found[1], label_maps)
+    assert not torch.equal(label_maps, batch.label_maps)
+
+
+def test_the_loss_is_that_of_the_view() -> None:
+    objective, batch = build(), example()
+    images, label_maps = objective.view(batch)
+    expected = segmentation_terms(objective.network(images), label_maps)
+    terms = objective(batch, phase="train")
+    assert all(torch.equal(terms[name], expected[name]) for name in expected)
+
+
+def test_another_seed_gives_another_view() -> None:
+    objective = build()
+    assert not torch.equal(objective.view(example(seed=1))[0], objective.view(example(seed=2))[0])
+
+
+def test_the_view_keeps_float32_under_autocast() -> None:
+    objective, batch = build(), example()
+    plain = objective.view(batch)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(objective.view(batch)[0], plain)
+
+
+def test_neighbouring_slices_share_one_draw() -> None:
+    """Three equal slices as channels stay equal but for noise: no colour shift between them."""
+    config = Config(augmentations=(MemberRef(name="geometric"), MemberRef(name="photometric", noise_probability=0.0)))
+    task = Task(1, ("background", "organ"), spatial_dims=3)
+    objective = AugmentedRisk(config, task, nn.Conv2d(3, 2, 1))
+    batch = example()
+    batch = dataclasses.replace(batch, images=batch.images[:, :1].repeat(1, 3, 1, 1))
+    images, _ = objective.view(batch)
+    assert images.shape == batch.images.shape and not torch.equal(images, batch.images)
+    assert torch.equal(images[:, 0], images[:, 1]) and torch.equal(images[:, 0], images[:, 2])
+
+
+def test_stacked_colour_slices_keep_their_order() -> None:
+    config = Config(augmentations=(MemberRef(name="geometric", flip_probability=0.0, shear_probability=0.0,
+                                             affine_probability=0.0, elastic_probability=0.0),))  # fmt: skip
+    objective = AugmentedRisk(config, Task(3, ("background", "organ"), spatial_dims=3), nn.Conv2d(9, 2, 1))
+    batch = example(channels=9)
+    assert torch.equal(objective.view(batch)[0], batch.images)
+
+
+def test_settings_of_augmentations_come_from_the_recipe() -> None:
+    still = {"flip_probability": 0.0, "shear_probability": 0.0, "affine_probability": 0.0, "elastic_probability": 0.0}
+    config = parse(Config, {"augmentations": [{"name": "geometric", **still}]}, where="recipe")
+    batch = example()
+    images, label_maps = build(config).view(batch)
+    assert torch.equal(images, batch.images) and torch.equal(label_maps, batch.label_maps)
+    assert "flip_probability: 0.0" in to_yaml(config)
+
+
+def test_unknown_augmentation_and_setting() -> None:
+    with pytest.raises(UnknownName, match="objective augmented: unknown augmentation 'geometrik'.*'geometric'"):
+        build(Config(augmentations=(MemberRef(name="geometrik"),)))
+    with pytest.raises(ConfigError, match="objective augmented: geometric.*\n.*sheer: unknown key"):
+        build(Config(augmentations=(MemberRef(name="geometric", sheer=3.0),)))
