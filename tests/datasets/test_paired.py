@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,21 @@ def test_an_empty_folder_of_images_is_an_error(pairs) -> None:
     root = pairs({"A": ["1"]})
     (root / "B" / "images").mkdir(parents=True)
     assert [(p.kind, p.file) for p in opened(root).scan.errors] == [("no images", root / "B" / "images")]
+
+
+def test_a_domain_that_may_not_be_read_is_an_error(pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = pairs({"A": ["1"], "B": ["1"]})
+    allowed = os.scandir
+
+    def refuse(path: Path):
+        if Path(path).is_relative_to(root / "B"):
+            raise PermissionError(13, "Permission denied")
+        return allowed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    kinds = {(p.kind, p.file) for p in opened(root).scan.errors}
+    assert ("unreadable folder", root / "B") in kinds
+    assert not any(kind.startswith("missing") for kind, _ in kinds)
 
 
 def test_images_without_patient_are_listed(pairs) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 from monai.networks import nets
+from monai.utils import optional_import
 from safetensors.torch import save_file
 
 from unshift.config import parse
-from unshift.errors import BundleError, ConfigError, UnknownName
+from unshift.errors import BundleError, ConfigError, MissingDependency, UnknownName
 from unshift.networks.monai_net import MEMBER, MonaiNet, MonaiNetConfig, architectures
 from unshift.networks.monai_split import SPLITS
 from unshift.sample import Task
@@ -58,8 +59,8 @@ def test_three_dimensions() -> None:
     ("architecture", "arguments", "divisor"),
     [
         ("AttentionUnet", {"channels": [4, 8], "strides": [2]}, 2),
-        ("DynUNet", {"kernel_size": [3, 3], "strides": [1, 2], "upsample_kernel_size": [2]}, 2),
-        ("UNETR", {"img_size": 32, "feature_size": 4, "hidden_size": 24, "mlp_dim": 24, "num_heads": 2}, 16),
+        ("DynUNet", {"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]}, 4),
+        ("SegResNetDS", {"init_filters": 8}, 8),
     ],
 )
 def test_other_architectures_run_whole(architecture: str, arguments: dict[str, Any], divisor: int) -> None:
@@ -125,7 +126,7 @@ def test_the_weights_of_a_model_that_the_user_brings(tmp_path: Path) -> None:
         ({"architecture": "BasicUNet", "encoder": "resnet18"}, "BasicUNet: takes no encoder; found 'resnet18'"),
         ({"architecture": "BasicUNet", "arguments": {"features": [1, 2]}}, "BasicUNet: MONAI refuses"),
         ({"architecture": "UNet", "arguments": {"channels": [4, 8]}}, "UNet: MONAI refuses .* 'strides'"),
-        ({"architecture": "VNet"}, "VNet: what its input's sides must be multiples of is not known"),
+        ({"architecture": "HighResNet"}, "HighResNet: what its input's sides must be multiples of is not known"),
         ({"size_divisor": 16}, "FlexibleUNet: size_divisor is known; remove"),
         ({**UNET, "pretrained": "imagenet"}, "UNet: has no ImageNet weights"),
     ],
@@ -133,6 +134,18 @@ def test_the_weights_of_a_model_that_the_user_brings(tmp_path: Path) -> None:
 def test_wrong_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(**settings)
+
+
+def test_a_package_that_monai_misses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Needy(torch.nn.Module):
+        def __init__(self, in_channels: int, out_channels: int) -> None:
+            optional_import("a_package_that_nobody_has")[0].anything()
+
+    monkeypatch.setattr(nets, "Needy", Needy, raising=False)
+    with pytest.raises(
+        MissingDependency, match=r"Needy: MONAI needs .*a_package_that_nobody_has.* Install it with pip"
+    ):
+        build(architecture="Needy", size_divisor=1)
 
 
 def test_the_nearest_argument_is_offered_without_ours() -> None:

@@ -1,22 +1,42 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unshift.augmentations import geometric, photometric
 from unshift.config import MemberRef, parse, to_yaml
+from unshift.contracts import Network, Tap
 from unshift.errors import ConfigError, UnknownName
 from unshift.losses.overlap import segmentation_terms
 from unshift.objectives.augmented import AugmentedRisk, Config
 from unshift.sample import Batch, Task
 
 
+class Convolution(Network):
+    """The least network: one convolution."""
+
+    def __init__(self, task: Task, channels: int) -> None:
+        super().__init__(None, task, channels)
+        self.head = nn.Conv2d(channels, task.num_classes, 3, padding=1)
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        return (Tap("level_1", 1, self.in_channels),)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        return [images]
+
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        return self.head(features[0])
+
+
 def build(config: Config | None = None, channels: int = 3) -> AugmentedRisk:
-    network = nn.Conv2d(channels, 2, 3, padding=1)
-    return AugmentedRisk(config or Config(), Task(3 if channels == 3 else 1, ("background", "lesion")), network)
+    task = Task(channels, ("background", "lesion"))
+    return AugmentedRisk(config or Config(), task, Convolution(task, channels))
 
 
 def example(channels: int = 3, seed: int = 11) -> Batch:
@@ -65,7 +85,7 @@ def test_neighbouring_slices_share_one_draw() -> None:
     """Three equal slices as channels stay equal but for noise: no colour shift between them."""
     config = Config(augmentations=(MemberRef(name="geometric"), MemberRef(name="photometric", noise_probability=0.0)))
     task = Task(1, ("background", "organ"), spatial_dims=3)
-    objective = AugmentedRisk(config, task, nn.Conv2d(3, 2, 1))
+    objective = AugmentedRisk(config, task, Convolution(task, 3))
     batch = example()
     batch = dataclasses.replace(batch, images=batch.images[:, :1].repeat(1, 3, 1, 1))
     images, _ = objective.view(batch)
@@ -76,7 +96,8 @@ def test_neighbouring_slices_share_one_draw() -> None:
 def test_stacked_colour_slices_keep_their_order() -> None:
     config = Config(augmentations=(MemberRef(name="geometric", flip_probability=0.0, shear_probability=0.0,
                                              affine_probability=0.0, elastic_probability=0.0),))  # fmt: skip
-    objective = AugmentedRisk(config, Task(3, ("background", "organ"), spatial_dims=3), nn.Conv2d(9, 2, 1))
+    task = Task(3, ("background", "organ"), spatial_dims=3)
+    objective = AugmentedRisk(config, task, Convolution(task, 9))
     batch = example(channels=9)
     assert torch.equal(objective.view(batch)[0], batch.images)
 

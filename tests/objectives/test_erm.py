@@ -1,24 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from monai.losses import DiceCELoss
-from torch import nn
+from torch import Tensor, nn
 
+from unshift.contracts import Network
 from unshift.objectives.erm import Config, EmpiricalRisk
 from unshift.sample import Batch, Task
 
 TASK = Task(channels=1, classes=("background", "disc", "cup"))
 
 
-class Fixed(nn.Module):
+class Fixed(Network):
     """The same logits whatever the images."""
 
-    def __init__(self, logits: torch.Tensor) -> None:
-        super().__init__()
+    taps = ()
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(None, TASK)
         self.logits = nn.Parameter(logits)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def features(self, images: Tensor) -> list[Tensor]:
+        return []
+
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
         return self.logits
 
 

@@ -107,16 +107,20 @@ def speckled(seed: int, *, brightness: float, size: int = 224) -> tuple[np.ndarr
 
 
 def gallery_of(scores: pd.DataFrame) -> list[GalleryItem]:
-    items = []
+    """Worst, median and best case of each domain under the baseline; every pipeline on the same cases."""
     dice = scores[scores["metric"] == "dice"].dropna(subset=["value"])
-    for (pipeline, domain), part in dice.groupby(["pipeline", "domain"], sort=False):
-        ordered = part.sort_values("value").reset_index(drop=True)
+    value = {tuple(key): v for *key, v in dice[["pipeline", "domain", "case", "value"]].itertuples(index=False)}
+    items = []
+    for domain in dice["domain"].unique():
+        ordered = sorted((v, case) for (name, place, case), v in value.items() if (name, place) == ("baseline", domain))
         for rank, place in (("worst", 0), ("median", len(ordered) // 2), ("best", len(ordered) - 1)):
-            row = ordered.loc[place]
-            picture, reference = speckled(sum(map(ord, row["case"])), brightness=1.5 if domain == "vendor B" else 0.9)
-            moved = int(60 * (1 - row["value"]))
-            prediction = ndimage.shift(reference, (moved, -moved // 2), order=0)
-            items.append(GalleryItem(pipeline, domain, row["case"], rank, row["value"], picture, reference, prediction))
+            case = ordered[place][1]
+            picture, reference = speckled(sum(map(ord, case)), brightness=1.5 if domain == "vendor B" else 0.9)
+            for pipeline in dice["pipeline"].unique():
+                score = value[pipeline, domain, case]
+                moved = int(60 * (1 - score))
+                prediction = ndimage.shift(reference, (moved, -moved // 2), order=0)
+                items.append(GalleryItem(pipeline, domain, case, rank, score, picture, reference, prediction))
     return items
 
 

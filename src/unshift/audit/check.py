@@ -65,7 +65,13 @@ def check(dataset: Dataset, *, listener: Callable[[int, int], None] | None = Non
 
 def _all_cases(dataset: Dataset, findings: _Findings) -> Sequence[Case]:
     if isinstance(dataset, FileDataset):
-        findings.problems += dataset.scan.problems
+        try:
+            findings.problems += dataset.scan.problems
+        except DataError as error:
+            what = str(error).removeprefix(f"{dataset.folder}: ").partition("\n")[0].rstrip(".")
+            remedy = "Arrange the files as the dataset's card shows."
+            findings.problems.append(Problem("layout", "error", dataset.folder, what, remedy))
+            return ()
         return dataset.scan.cases
     return [case for domain in dataset.domains for case in dataset.cases(domain)]
 

@@ -2,14 +2,14 @@
 
 The hash is the signs of 16×16 low frequencies of the discrete cosine transform of a 32×32 thumbnail (without the mean):
 invariant to brightness and contrast, nearly so to compression and resizing. Medical images of one device look alike to
-it (a sector on black, a disc on black), so a pair counts only when the thumbnails, with the mean image of their domain
+it (a sector on black, a disc on black), so a pair counts only when the thumbnails, with the mean image of either domain
 taken away, correlate as well. Flipped, rotated or cropped copies are not found. Of a volume the middle slice counts.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ _KEPT = 16
 _MOST_BITS = 28
 """Of 255: copies that were compressed or resized differ in fewer, other images of one device in more."""
 _LEAST_CORRELATION = 0.95
+_ENOUGH = 10
 _BLOCK = 2048
 
 
@@ -77,29 +78,38 @@ def similar_pairs(prints: Sequence[Fingerprint]) -> Iterator[Pair]:
     if len(usable) < 2:
         return
     bits = torch.from_numpy(np.stack([p.bits for p in usable if p.bits is not None])).float()
-    detail = _details(usable)
+    shared = _shared(usable)
     for start in range(0, len(usable), _BLOCK):
         for other in range(start, len(usable), _BLOCK):
             agreement = bits[start : start + _BLOCK] @ bits[other : other + _BLOCK].T
             near = (agreement >= bits.shape[1] - 2 * _MOST_BITS).nonzero()
             for i, j in (near + torch.tensor([start, other])).tolist():
                 if i < j:
-                    yield from _decide(usable[i], usable[j], float(detail[i] @ detail[j]))
+                    yield from _decide(usable[i], usable[j], shared)
 
 
-def _decide(first: Fingerprint, second: Fingerprint, correlation: float) -> Iterator[Pair]:
+def _decide(first: Fingerprint, second: Fingerprint, shared: Mapping[str, np.ndarray]) -> Iterator[Pair]:
     is_exact = first.digest == second.digest
-    if is_exact or correlation >= _LEAST_CORRELATION:
-        yield Pair(first.case, second.case, 1.0 if is_exact else correlation, is_exact)
+    backgrounds = [shared[domain] for domain in {first.case.domain, second.case.domain}]
+    correlation = 1.0 if is_exact else min(_correlation(first, second, background) for background in backgrounds)
+    if correlation >= _LEAST_CORRELATION:
+        yield Pair(first.case, second.case, correlation, is_exact)
 
 
-def _details(prints: Sequence[Fingerprint]) -> Float[np.ndarray, "image pixel"]:
-    """Thumbnails of unit length; in a domain of ten or more without what all its images share (borders, sector)."""
-    thumbnails = [p.thumbnail.ravel() for p in prints if p.thumbnail is not None]
-    stack = np.stack(thumbnails)
-    domains = np.array([p.case.domain for p in prints])
-    for domain in set(domains.tolist()):
-        rows = domains == domain
-        if rows.sum() >= 10:
-            stack[rows] -= stack[rows].mean(axis=0)
-    return stack / np.maximum(np.linalg.norm(stack, axis=1, keepdims=True), 1e-12)
+def _correlation(first: Fingerprint, second: Fingerprint, background: np.ndarray) -> float:
+    """Cosine between the thumbnails, both without the same ``background``."""
+    assert first.thumbnail is not None and second.thumbnail is not None
+    a, b = (first.thumbnail - background).ravel(), (second.thumbnail - background).ravel()
+    return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12))
+
+
+def _shared(prints: Sequence[Fingerprint]) -> dict[str, np.ndarray]:
+    """What all images of a domain share (borders, sector): their mean, or nothing where fewer than ten are known."""
+    thumbnails: dict[str, list[np.ndarray]] = {}
+    for one in prints:
+        if one.thumbnail is not None:
+            thumbnails.setdefault(one.case.domain, []).append(one.thumbnail)
+    return {
+        domain: np.mean(found, axis=0) if len(found) >= _ENOUGH else np.zeros((SIDE, SIDE), np.float32)
+        for domain, found in thumbnails.items()
+    }

@@ -53,7 +53,7 @@ def show_plan(current: Run, plan: list[Fold], work: list[Job], *, as_json: bool)
     if as_json:
         emit({"recipe": current.recipe.model_dump(mode="json"), "jobs": [vars(job) for job in work]})
         return
-    output.print(to_yaml(current.recipe), markup=False, highlight=False)
+    output.print(to_yaml(current.recipe), markup=False, highlight=False, soft_wrap=True)
     rows = [
         (f.name, ", ".join(f.sources), ", ".join(f.targets), *(str(len(c)) for c in (f.train, f.validation, f.test)))
         for f in plan

@@ -21,8 +21,9 @@ R = TypeVar("R")
 INTERRUPTED = 130
 WRONG_INPUT = 2
 
-output = Console()
-messages = Console(stderr=True)
+_PIPED_WIDTH = 160
+output = Console() if Console().is_terminal else Console(width=_PIPED_WIDTH)
+messages = Console(stderr=True) if Console(stderr=True).is_terminal else Console(stderr=True, width=_PIPED_WIDTH)
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -70,6 +71,7 @@ class Bars:
         self.done: dict[str, int] = {}
         self.began: dict[str, tuple[float, int]] = {}
         self.spent: dict[str, float] = {}
+        self.said: set[str] = set()
         self.progress = Progress(
             TextColumn("{task.description}", justify="left"),
             BarColumn(),
@@ -103,7 +105,8 @@ class Bars:
         self.progress.update(
             self.current, description=event.job, completed=event.done, total=event.total, note=event.detail
         )
-        if not messages.is_terminal and event.done >= event.total:
+        if not messages.is_terminal and event.done >= event.total and event.job not in self.said:
+            self.said.add(event.job)
             messages.print(f"{event.job}: done ({event.total}). {event.detail} Run: {note}.", highlight=False)
 
     def seconds_left(self) -> float | None:

@@ -28,7 +28,8 @@ class BreastUS(PairedFolders):
         licence="CC BY 4.0",
         patients="BUS-UCLM: first four letters of the name. The two minis: each image its own patient.",
         layout=TREE,
-        defects="BUS-UC-mini (20 images) and BrEaST-mini (15) are for testing only: their intervals are wide.",
+        defects="BUS-UC-mini (20 images) and BrEaST-mini (15) are for testing only: their intervals are wide. "
+        "CHCO_000 and CHVI_005 of BUS-UCLM are one image under two patients' names.",
         citation="N. Vallez et al. BUS-UCLM: Breast ultrasound lesion segmentation dataset. Sci Data (2025).",
     )
 

@@ -165,9 +165,16 @@ class NnUNet(FileDataset):
         return [_with_row(case, rows[case.name]) for case in cases if case.name in rows]
 
     def _first_image_dims(self) -> Literal[2, 3]:
-        raise_errors(self.folder, [p for p in self.scan.problems if not self.scan.cases])
-        space = reading.read_image(self.scan.cases[0].images[0]).array.shape[1:]
-        return 2 if len(space) == 2 else 3
+        """Spatial axes of the first image that can be read, so that one damaged file does not hide the task."""
+        if not self.scan.cases:
+            raise_errors(self.folder, self.scan.problems)
+        unreadable_images = []
+        for case in self.scan.cases:
+            try:
+                return 2 if reading.read_image(case.images[0]).array.ndim == 3 else 3
+            except DataError as error:
+                unreadable_images.append(error)
+        raise unreadable_images[0]
 
 
 def _doubled(cases: list[Case]) -> list[Problem]:

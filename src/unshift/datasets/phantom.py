@@ -71,13 +71,12 @@ class Config(StrictConfig):
     def _check(self) -> Config:
         world = WORLDS[self.world]
         if self.dimensions is not None and self.dimensions not in world.dimensions:
-            raise ValueError(
-                f"dimensions is {self.dimensions}; the world {self.world!r} has {' or '.join(map(str, world.dimensions))}"
-            )
-        if min(self.space) < 16:
-            raise ValueError(f"size is {self.size}; every axis needs at least 16 pixels (a volume's first, 8 slices)")
-        if isinstance(self.size, tuple) and len(self.size) != self.axes:
+            has = " or ".join(map(str, world.dimensions))
+            raise ValueError(f"dimensions is {self.dimensions}; the world {self.world!r} has {has}")
+        if len(self.space) != self.axes:
             raise ValueError(f"size is {self.size}; {self.axes} numbers are needed, one for each axis of the space")
+        if min(self.space) < 8 or min(self.space[-2:]) < 32:
+            raise ValueError(f"size is {self.size}; at least 32 pixels along each axis and 8 slices are needed")
         return self
 
     @property
@@ -109,14 +108,15 @@ class Phantom(Dataset):
 
     def __init__(self, config: Config, root: Path | None = None) -> None:
         super().__init__(config, root)
-        self.config: Config = config
         if root is not None:
-            raise ConfigError(f"Dataset 'phantom': the folder {root} was given; it is generated and has none. Leave it out.")
-        self.world = WORLDS[config.world]()
-        self._names = config.domains or tuple(self.world.presets)
+            raise ConfigError(
+                f"Dataset 'phantom': the folder {root} was given; it is generated and has none. Leave it out."
+            )
+        self.world = WORLDS[self.config.world]()
+        self._names = self.config.domains or tuple(self.world.presets)
         if len(set(self._names)) != len(self._names):
             raise ConfigError(f"Dataset 'phantom': domains are {self._names}; each may stand once. Remove the doubles.")
-        for name in config.overrides:
+        for name in self.config.overrides:
             if name not in self._names:
                 raise UnknownName("domain", name, self._names, where="overrides")
         self._knobs = {name: self.knobs(name) for name in self._names}
@@ -156,7 +156,7 @@ class Phantom(Dataset):
             raise UnknownName("domain", domain, self._names, where="Dataset 'phantom'")
         numbers = [divmod(i, self.frames) for i in range(self.config.cases)]
         origin = "" if self.config.paired else f"{domain}/"
-        return [Case(f"{p:04d}_{f:02d}", f"{origin}{p:04d}", domain, metadata={"origin": origin}) for p, f in numbers]
+        return [Case(f"{p:04d}_{f:02d}", f"{origin}{p:04d}", domain) for p, f in numbers]
 
     def read_image(self, case: Case) -> Sample:
         """The picture, with its geometry and field of view; ``label_map`` is None."""

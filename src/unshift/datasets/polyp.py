@@ -24,7 +24,8 @@ class Polyp(PairedFolders):
         "of a split, so in-domain scores may be optimistic; scores on a hospital that was not trained on are not.",
         layout=TREE,
         defects="Masks without polyp: 5, 32, 1, 81, 2, 5 of 256, 301, 229, 227, 208, 88 in C1 … C6. "
-        "C3 holds every second frame.",
+        "C3 holds every second frame. Some images stand twice (C2 001029 = 001030, C5 50000140 = 50000141 and "
+        "50000284 = 50000285), others are neighbouring frames; `unshift data check` lists them.",
         citation="S. Ali et al. A multi-centre polyp detection and segmentation dataset for generalisability "
         "assessment. Sci Data 10, 75 (2023).",
     )

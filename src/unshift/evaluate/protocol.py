@@ -8,21 +8,16 @@ the domain alone, so that every fold, pipeline and training seed is tested on th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from pydantic import Field, model_validator
 
 from unshift.config import Config
 from unshift.contracts import Dataset, Setting
 from unshift.errors import ProtocolError, UnknownName
+from unshift.evaluate.fold import UPPER_BOUND, Fold
 from unshift.evaluate.split import Division, divide, read_split, write_split
-from unshift.sample import Case
 
 __all__ = ["UPPER_BOUND", "Fold", "ProtocolConfig", "folds", "read_split", "require", "write_split"]
-
-UPPER_BOUND = "upper-bound-"
-"""Names of folds that train on the target itself begin so; their scores serve gap recovery and no other table."""
 
 
 class ProtocolConfig(Config):
@@ -48,43 +43,6 @@ class ProtocolConfig(Config):
         if self.upper_bound and self.test == 0:
             raise ValueError("upper_bound tests on held-out patients of the target; test must be above 0")
         return self
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One training and its tests.
-
-    Args:
-        name: unique in a plan; usable as a folder name where the domains' names are.
-        sources, targets: domains.
-        train, validation: cases of the sources; their labels may be read before scoring.
-        test: held-out cases of the sources and all cases of the targets.
-        kind: ``held_out``, or ``upper_bound``: trained on the domain that it is tested on.
-    """
-
-    name: str
-    sources: tuple[str, ...]
-    targets: tuple[str, ...]
-    train: tuple[Case, ...]
-    validation: tuple[Case, ...]
-    test: tuple[Case, ...]
-    kind: Literal["held_out", "upper_bound"] = "held_out"
-
-    def __post_init__(self) -> None:
-        sides: dict[str, str] = {}
-        for side in ("train", "validation", "test"):
-            for case in getattr(self, side):
-                known = sides.setdefault(case.patient, side)
-                if known != side:
-                    raise ProtocolError(
-                        f"Fold {self.name!r}: patient {case.patient!r} is in {known} and, with case {case.key!r}, in "
-                        f"{side}; a patient must be on one side. Move the patient's cases to one split or domain, or "
-                        "correct the rule that makes patient ids."
-                    )
-
-    def seen(self, case: Case) -> bool:
-        """Whether the case's domain was trained on."""
-        return case.domain in self.sources
 
 
 def folds(dataset: Dataset, config: ProtocolConfig, *, seed: int) -> list[Fold]:

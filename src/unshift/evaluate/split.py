@@ -6,16 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unshift.contracts import Dataset
 from unshift.errors import ProtocolError
 from unshift.evaluate.files import write_whole
+from unshift.evaluate.fold import Fold
 from unshift.randomness import derive
 from unshift.sample import Case
-
-if TYPE_CHECKING:
-    from unshift.evaluate.protocol import Fold
 
 SIDES = ("train", "validation", "test")
 _VERSION = 1
@@ -80,25 +78,19 @@ def read_split(path: Path, dataset: Dataset) -> list[Fold]:
         ProtocolError: the file is missing, damaged or of another version; a case is no longer in the dataset or now
             belongs to another patient.
     """
-    from unshift.evaluate.protocol import Fold
-
     known = {case.key: case for domain in dataset.domains for case in dataset.cases(domain)}
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["version"] != _VERSION:
             raise ProtocolError(f"{path}: version {data['version']!r}; this program reads {_VERSION}. Split again.")
-        return [
-            Fold(
-                row["name"],
-                tuple(row["sources"]),
-                tuple(row["targets"]),
-                *(tuple(_found(path, entry, known) for entry in row[side]) for side in SIDES),
-                kind=row["kind"],
-            )
-            for row in data["folds"]
-        ]
+        return [_fold(path, row, known) for row in data["folds"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ProtocolError(f"{path}: not a stored split ({error!r}). Delete it to split again.") from None
+
+
+def _fold(path: Path, row: dict[str, Any], known: dict[str, Case]) -> Fold:
+    sides = {side: tuple(_found(path, entry, known) for entry in row[side]) for side in SIDES}
+    return Fold(row["name"], tuple(row["sources"]), tuple(row["targets"]), kind=row["kind"], **sides)
 
 
 def _declared(cases: Sequence[Case]) -> dict[str, str | None]:

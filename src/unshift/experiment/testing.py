@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unshift import discover
 from unshift.config import to_yaml
 from unshift.contracts import Normalization, Picture
 from unshift.evaluate.protocol import Fold
@@ -15,8 +16,7 @@ from unshift.experiment.events import Event
 from unshift.experiment.record import Run, code_version
 from unshift.experiment.training import Training, apply, fit_normalizations
 from unshift.export.bundle import Bundle, BundleCard, save_bundle
-from unshift.formats.reading import format_for
-from unshift.predict.predictor import Predictor
+from unshift.predict.predictor import Predictor, fast_layout
 from unshift.recipe import digest
 from unshift.sample import Case, Prediction
 
@@ -31,7 +31,7 @@ def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) 
     normalizations = _repairs(run, pipeline, fold, training)
     keep_bundle(run, pipeline, fold, training, seed=seed)
     predictor = Predictor(
-        training.objective,
+        fast_layout(training.objective, run.recipe.input.size),
         run.dataset.task,
         input=run.recipe.input,
         config=run.recipe.predict,
@@ -89,11 +89,13 @@ def prediction_path(folder: Path, pipeline: str, fold: str, seed: int, case: Cas
 
 
 def write_prediction(path: Path, prediction: Prediction) -> Path:
-    """Write a label map beside its geometry; returns the file."""
-    file = path.with_name(path.name + (".png" if prediction.label_map.ndim == 2 else ".nii.gz"))
+    """Write a label map with its geometry, as PNG or, for volumes, NIfTI; returns the file."""
+    flat = prediction.label_map.ndim == 2
+    file = path.with_name(path.name + (".png" if flat else ".nii.gz"))
     file.parent.mkdir(parents=True, exist_ok=True)
     like = Picture(prediction.label_map, prediction.spacing, prediction.affine)
-    format_for(file).write_label_map(file, prediction.label_map, like=like)
+    written = discover.load("formats", "photo" if flat else "nifti")()
+    written.write_label_map(file, prediction.label_map, like=like)
     return file
 
 

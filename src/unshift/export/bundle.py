@@ -29,7 +29,7 @@ from unshift.errors import BundleError, ConfigError
 from unshift.geometry import InputConfig
 from unshift.networks.building import build_network
 from unshift.networks.pretrained import from_scratch, load_exactly
-from unshift.predict.predictor import Predictor
+from unshift.predict.predictor import Predictor, fast_layout
 from unshift.predict.settings import PredictConfig
 from unshift.sample import Task
 
@@ -77,7 +77,7 @@ class Bundle:
     def predictor(self, device: torch.device | str = "cpu", *, precision: str = "32") -> Predictor:
         """Sample -> prediction, on ``device``."""
         return Predictor(
-            self.network,
+            fast_layout(self.network, self.input.size),
             self.task,
             input=self.input,
             config=self.predict,

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from unshift.contracts import Format, Picture
 from unshift.errors import DataError, ShapeMismatch
-from unshift.formats.dicom_files import count_frames, read_dataset, series_files
+from unshift.formats.dicom_files import PYDICOM_ERRORS, count_frames, read_dataset, series_files
 from unshift.formats.dicom_geometry import place, plane
 from unshift.formats.dicom_pixels import image_frames, stored_frames
 from unshift.formats.files import decoding, is_folder
@@ -73,19 +73,26 @@ def _datasets(path: Path) -> list[tuple[Path, pydicom.FileDataset]]:
     """One file, or all of a folder, which must be of one series and one size."""
     files = series_files(path) if is_folder(path) else [path]
     datasets = [(file, read_dataset(file)) for file in files]
-    first_file, first = datasets[0]
-    for file, dataset in datasets[1:]:
-        if dataset.get("SeriesInstanceUID") != first.get("SeriesInstanceUID"):
-            raise DataError(f"{path}: {first_file.name} and {file.name} are of different series. Give each its folder.")
-        if count_frames(dataset) > 1 or count_frames(first) > 1:
-            raise DataError(f"{path}: {len(files)} files, some with several frames. Read such files singly.")
-        sizes = [tuple(d.get(keyword) for keyword in _SHARED) for d in (first, dataset)]
-        if sizes[0] != sizes[1]:
-            raise ShapeMismatch(
-                f"{path}: rows, columns, samples, colors are {sizes[0]} in {first_file.name} "
-                f"but {sizes[1]} in {file.name}; slices of a volume share one grid. Split the series."
-            )
+    with decoding(path, "DICOM series", *PYDICOM_ERRORS):
+        for other in datasets[1:]:
+            _require_same_series(datasets[0], other, path)
     return datasets
+
+
+def _require_same_series(
+    one: tuple[Path, pydicom.FileDataset], other: tuple[Path, pydicom.FileDataset], path: Path
+) -> None:
+    (first_file, first), (file, dataset) = one, other
+    if dataset.get("SeriesInstanceUID") != first.get("SeriesInstanceUID"):
+        raise DataError(f"{path}: {first_file.name} and {file.name} are of different series. Give each its folder.")
+    if count_frames(dataset) > 1 or count_frames(first) > 1:
+        raise DataError(f"{path}: {first_file.name} or {file.name} has several frames. Read such files singly.")
+    sizes = [tuple(d.get(keyword) for keyword in _SHARED) for d in (first, dataset)]
+    if sizes[0] != sizes[1]:
+        raise ShapeMismatch(
+            f"{path}: rows, columns, samples, colors are {sizes[0]} in {first_file.name} "
+            f"but {sizes[1]} in {file.name}; slices of a volume share one grid. Split the series."
+        )
 
 
 def _picture(
@@ -94,7 +101,7 @@ def _picture(
     """``array`` [*channel, plane, height, width] in sorted order with its geometry."""
     is_series = is_folder(path)
     axis = 0 if is_label else 1
-    with decoding(path, "DICOM geometry"):
+    with decoding(path, "DICOM geometry", *PYDICOM_ERRORS):
         first = datasets[0][1]
         frames = count_frames(first)
         planes = (

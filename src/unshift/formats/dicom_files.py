@@ -10,12 +10,14 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from unshift.errors import DataError
 from unshift.formats.files import decoding, is_folder, read_bytes, read_head
 
+PYDICOM_ERRORS = (BytesLengthException, InvalidDicomError)
+"""Exceptions of pydicom that derive from nothing more special than Exception."""
 _FIRST_TAGS = {(0x0002, n) for n in (0, 1, 2, 3, 0x10)} | {(0x0008, n) for n in (0, 1, 5, 8, 0x12, 0x16, 0x18)}
 
 
@@ -43,7 +45,7 @@ def read_dataset(path: Path) -> pydicom.FileDataset:
     data = read_bytes(path)
     if not is_dicom(data[:512]):
         raise DataError(f"{path}: content is not DICOM. Correct its name, or leave it out of the folder.")
-    with decoding(path, "DICOM file", InvalidDicomError):
+    with decoding(path, "DICOM file", *PYDICOM_ERRORS):
         # ``force`` only concerns the missing preamble: the content was recognized above
         dataset = pydicom.dcmread(io.BytesIO(data), force=True)
         for element in dataset:  # elements are parsed when first looked at; damage must show here

@@ -75,7 +75,8 @@ def plane(dataset: pydicom.Dataset, frame: int, name: str) -> Plane:
 def place(planes: Sequence[Plane], path: Path, *, is_series: bool) -> Placement:
     """Sort planes along their normal and place the volume.
 
-    Depth spacing is the mean distance of neighbours; steps may differ from it by a tenth (positions are often rounded).
+    Depth spacing is the mean distance of neighbors. Positions are often rounded: a step may differ from the usual one
+    by a quarter, if no plane lies further off the equidistant line than a tenth of a step, or 0.1 mm.
     Frames of one file may lack positions (a cine loop): they keep their order, and have no affine.
 
     Raises:
@@ -106,7 +107,7 @@ def _step(points: np.ndarray, names: list[str], normal: np.ndarray, path: Path) 
     usual = float(np.median(distances))
     for i in np.flatnonzero(distances < max(1e-3, 0.01 * usual)):
         raise DataError(f"{path}: {names[i]} and {names[i + 1]} lie at one position. Keep one, or split the series.")
-    for i in np.flatnonzero(np.abs(distances - usual) > 0.1 * usual):
+    for i in np.flatnonzero(np.abs(distances - usual) > 0.25 * usual):
         raise DataError(
             f"{path}: {names[i]} and {names[i + 1]} are {distances[i]:g} mm apart, others {usual:g} mm; "
             "steps must be equal. Add the missing slices, or split the series."

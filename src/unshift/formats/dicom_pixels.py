@@ -10,7 +10,7 @@ from jaxtyping import Float32, Shaped
 from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder, pixel_array
 
 from unshift.errors import DataError
-from unshift.formats.dicom_files import count_frames, frame_value
+from unshift.formats.dicom_files import PYDICOM_ERRORS, count_frames, frame_value
 from unshift.formats.files import decoding
 from unshift.formats.values import require_size
 
@@ -32,8 +32,8 @@ def image_frames(dataset: pydicom.Dataset, path: Path) -> Float32[np.ndarray, "f
     Raises:
         DataError: no pixels; truncated; a compression without decoder; not an image; unknown colors.
     """
-    frames = stored_frames(dataset, path)
-    with decoding(path, "DICOM image"):
+    with decoding(path, "DICOM image", *PYDICOM_ERRORS):
+        frames = stored_frames(dataset, path)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             bits = int(dataset.RedPaletteColorLookupTableDescriptor[2])
             return _channels_first(apply_color_lut(frames[..., 0], dataset), 2**bits - 1)
@@ -52,15 +52,21 @@ def stored_frames(dataset: pydicom.Dataset, path: Path) -> Shaped[np.ndarray, "f
     Raises:
         DataError: as :func:`image_frames`.
     """
-    _require_image(dataset, path)
-    _require_decoder(dataset, path)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    kind = f"{syntax.name} image for the decoders installed ({_INSTALL} adds some)" if syntax.is_compressed else "DICOM"
-    with decoding(path, kind):
+    with decoding(path, "DICOM image", *PYDICOM_ERRORS):
+        _require_image(dataset, path)
+        _require_decoder(dataset, path)
         require_size(int(dataset.Rows) * int(dataset.Columns), path)
-        array = pixel_array(dataset)
+        array = _decoded(dataset, path)
         array = array if count_frames(dataset) > 1 else array[None]
         return array if dataset.SamplesPerPixel > 1 else array[..., None]
+
+
+def _decoded(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed:
+        return pixel_array(dataset)
+    with decoding(path, f"{syntax.name} image for the decoders installed ({_INSTALL} adds some)"):
+        return pixel_array(dataset)
 
 
 def _require_image(dataset: pydicom.Dataset, path: Path) -> None:

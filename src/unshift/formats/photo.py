@@ -30,7 +30,7 @@ from unshift.formats.deep_color import png_array, png_header, require_whole_png,
 from unshift.formats.files import decoding, read_bytes, write_bytes
 from unshift.formats.values import image_tensor, label_tensor, require_size, smallest_integers
 
-_KINDS = ("PNG", "JPEG", "MPO", "TIFF", "BMP")
+_KINDS = ("PNG", "JPEG", "TIFF", "BMP")
 _ORIENTATION, _BITS = 0x0112, 258
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

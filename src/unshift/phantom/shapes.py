@@ -81,9 +81,7 @@ class Ellipse:
 
 def wobble(generator: np.random.Generator, amount: float, orders: tuple[int, ...] = (2, 3, 4, 5)) -> tuple:
     """Random harmonics of an outline, weaker with their order."""
-    return tuple(
-        (k, float(generator.normal(0, amount / k)), float(generator.uniform(0, 2 * np.pi))) for k in orders
-    )
+    return tuple((k, float(generator.normal(0, amount / k)), float(generator.uniform(0, 2 * np.pi))) for k in orders)
 
 
 @dataclass(frozen=True)

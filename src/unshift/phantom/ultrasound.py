@@ -27,7 +27,7 @@ class UltrasoundKnobs(Knobs):
     """What vendors and operators set differently. The defaults are neutral."""
 
     gain: float = knob(0.0, 14.0, "dB added to all echoes")
-    dynamic_range: float = knob(60.0, 34.0, "dB that the grey scale covers; less means harder contrast", at_least=5.0)
+    dynamic_range: float = knob(60.0, 40.0, "dB that the grey scale covers; less means harder contrast", at_least=5.0)
     tgc: tuple[float, float, float, float, float] = knob(
         (0.0, 0.0, 0.0, 0.0, 0.0),
         (12.0, 6.0, 0.0, -8.0, -16.0),
@@ -36,7 +36,7 @@ class UltrasoundKnobs(Knobs):
     attenuation: float = knob(0.0, 25.0, "dB lost from the top to the bottom and not compensated", at_least=0.0)
     speckle_size: float = knob(1.0, 2.6, "factor on the width of the point-spread function", at_least=0.1)
     defocus: float = knob(0.0, 4.0, "how fast the beam widens away from its focus at mid-depth", at_least=0.0)
-    blur: float = knob(0.0, 0.022, "deviation of the smoothing after scan conversion, in image heights", at_least=0.0)
+    blur: float = knob(0.0, 0.014, "deviation of the smoothing after scan conversion, in image heights", at_least=0.0)
     shadow: float = knob(0.0, 1.0, "strength of acoustic shadows behind skull and ribs", at_least=0.0)
     reverberation: float = knob(0.0, 0.45, "amplitude of each repeated echo", at_least=0.0, at_most=0.9)
     noise: float = knob(-90.0, -34.0, "dB of the receiver's noise, which time-gain compensation amplifies")
@@ -47,29 +47,36 @@ NEUTRAL = UltrasoundKnobs()
 PRESETS = MappingProxyType(
     {
         "A": UltrasoundKnobs(
-            dynamic_range=62.0, gain=2.0, shadow=0.25, sector=30.0, noise=-70.0, reverberation=0.04, defocus=0.6, blur=0.003
+            dynamic_range=62.0,
+            gain=2.0,
+            shadow=0.25,
+            sector=30.0,
+            noise=-70.0,
+            reverberation=0.02,
+            defocus=0.6,
+            blur=0.003,
         ),
         "B": UltrasoundKnobs(
-            dynamic_range=46.0,
+            dynamic_range=52.0,
             gain=4.0,
-            tgc=(10.0, 6.0, 0.0, -4.0, -6.0),
-            speckle_size=2.0,
-            defocus=2.5,
-            blur=0.009,
-            shadow=0.9,
-            reverberation=0.3,
-            noise=-42.0,
+            tgc=(8.0, 5.0, 0.0, -3.0, -5.0),
+            speckle_size=1.75,
+            defocus=2.0,
+            blur=0.007,
+            shadow=0.75,
+            reverberation=0.24,
+            noise=-48.0,
             sector=52.0,
         ),
         "C": UltrasoundKnobs(
-            dynamic_range=70.0,
+            dynamic_range=68.0,
             gain=5.0,
             tgc=(-6.0, -3.0, 0.0, 4.0, 8.0),
-            speckle_size=1.3,
-            blur=0.004,
+            speckle_size=1.25,
+            blur=0.0035,
             shadow=0.4,
-            reverberation=0.08,
-            noise=-58.0,
+            reverberation=0.07,
+            noise=-60.0,
             sector=0.0,
         ),
     }
@@ -100,9 +107,7 @@ class Ultrasound(World):
             grey = ndimage.gaussian_filter(grey, knobs.blur * height, truncate=3)
         seen = geometry.field_of_view(x, y)
         spacing = _DEPTH_MM / height
-        return Rendering(
-            eight_bits(np.where(seen, grey, 0))[None], anatomy.label_map(x, y), seen, (spacing, spacing)
-        )
+        return Rendering(eight_bits(np.where(seen, grey, 0))[None], anatomy.label_map(x, y), seen, (spacing, spacing))
 
 
 def _log_image(
@@ -121,7 +126,7 @@ def _log_image(
     )
     signal = reverberated(signal, knobs.reverberation, round(0.085 * depths))
     signal = signal * _amplitude(-_loss(echoes, knobs, ribs, depth))
-    signal = signal + thermal * _amplitude(np.float32(knobs.noise))
+    signal = signal + thermal * np.float32(10 ** (knobs.noise / 20))
     compensated = decibels(np.abs(signal)) + np.float32(knobs.gain) + _tgc(knobs, depth)[:, None]
     return np.clip(1 + compensated / np.float32(knobs.dynamic_range), 0, 1)
 
@@ -135,14 +140,14 @@ def _tgc(knobs: UltrasoundKnobs, depth: Array) -> Array:
 
 
 def _loss(echoes: Echoes, knobs: UltrasoundKnobs, ribs: Array, depth: Array) -> Array:
-    """dB lost on the way: uncompensated attenuation, and the shadows of skull and ribs."""
+    """Decibels lost on the way: uncompensated attenuation, and the shadows of skull and ribs."""
     behind = np.cumsum(echoes.bone, axis=0, dtype=np.float32) / np.float32(len(depth))
     shadow = np.float32(knobs.shadow) * (np.minimum(np.float32(150) * behind, 16) + ribs)
     return np.float32(knobs.attenuation) * depth[:, None] + shadow
 
 
 def _ribs(generator: np.random.Generator, depths: int, lines: int) -> Array:
-    """dB that ribs or lost contact of the probe take from some beams at full strength."""
+    """Decibels that ribs or lost contact of the probe take from some beams at full strength."""
     depth, line = np.linspace(0, 1, depths, dtype=np.float32)[:, None], np.linspace(0, 1, lines, dtype=np.float32)[None]
     total = np.zeros((depths, lines), np.float32)
     for _ in range(2):

@@ -145,3 +145,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def fast_layout(model: nn.Module, size: Sequence[int]) -> nn.Module:
+    """The model with channels-last weights where its input is 2-D, which halves the time of convolutions on CPUs.
+
+    Values stay; sums are taken in another order. Not for a model that is being trained: its layout is the loop's.
+    """
+    if len(size) == 2:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model

@@ -15,7 +15,9 @@ class PredictConfig(Config):
     batch_size: int = Field(4, ge=1, description="slices or windows per forward pass; the result does not depend on it")
     overlap: float = Field(0.5, ge=0.0, lt=1.0, description="share of a window that its neighbour covers too")
     blend: Literal["gaussian", "constant"] = Field("gaussian", description="weight of a window's pixels")
-    padding: Literal["reflect", "constant"] = Field("reflect", description="around images smaller than the window")
+    padding: Literal["constant", "reflect"] = Field(
+        "constant", description="around images smaller than the window; training pads with 0 too"
+    )
     mirror: bool = Field(False, description="average the predictions of all flips")
     largest_component: bool = Field(False, description="keep the largest component of each foreground class")
     fill_holes: bool = Field(False, description="fill background that one class encloses")

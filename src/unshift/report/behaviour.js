@@ -9,6 +9,8 @@ function show(index) {
   const frame = frames[current];
   const stage = dialog.querySelector(".stage");
   stage.replaceChildren(...[...frame.children].map((child) => child.cloneNode(true)));
+  const picture = stage.querySelector("img");
+  stage.style.setProperty("--ratio", picture.getAttribute("width") / picture.getAttribute("height"));
   const shelf = frame.closest(".shelf").querySelector("h3").textContent;
   const pipeline = frame.closest(".row").querySelector("h4").textContent;
   const caption = frame.closest("figure").querySelector("figcaption").textContent.replace(/\s+/g, " ").trim();

@@ -12,7 +12,9 @@ import pandas as pd
 from unshift.contracts import Card
 from unshift.errors import DataError, UnknownName
 
-SCORE_COLUMNS = frozenset({"pipeline", "domain", "patient", "case", "region", "metric", "value", "unit", "seen"})
+SCORE_COLUMNS = frozenset(
+    {"pipeline", "dataset", "domain", "patient", "case", "region", "metric", "value", "unit", "seen", "fold", "seed"}
+)
 SUMMARY_COLUMNS = frozenset(
     {"pipeline", "domain", "region", "metric", "mean", "low", "high", "n_scored", "n_undefined", "n_missing"}
     | {"unit", "seen"}
@@ -27,7 +29,8 @@ class GalleryItem:
     """One case of the gallery.
 
     Args:
-        rank: where the case stands among its domain's cases under this pipeline.
+        rank: where the case stands among its domain's cases under the baseline; every pipeline is shown on the same
+            cases.
         score: of the headline metric, 0 … 1; NaN where it is undefined.
         image: float [channel, height, width] or [channel, depth, height, width]; of a volume the slice is shown in
             which the reference (or, if that is empty, the prediction) is largest.
@@ -89,11 +92,15 @@ class Report:
         summary, comparisons: from ``evaluate``; shares are in 0 … 1 and are shown as points 0 … 100.
         baseline: the pipeline that the others are compared with.
         metric: of the verdict, the headline table, the plots and the gallery.
-        region: likewise; None: ``mean`` if the summary has such a region, else its first.
+        region: of the verdict and the plots; None: the summary's first.
+        confidence: of all intervals.
         worst: pipeline, seen, row (``worst domain``, ``worst decile``), where, value, n; None when not computed.
         resolution: the grid that was scored on.
         postprocessing: what was done to predictions before scoring.
-        statistics: further conventions, a sentence each.
+        recovery: share of the gap to training on the target that each pipeline recovers: the columns of
+            ``evaluate.recovery.gap_recovery``; None when no such training was made.
+        false_alarms: pipeline, domain, seen, region, n_empty, n_false_alarm, rate; None when not computed.
+        statistics: further conventions, a sentence each (tolerance of the NSD, policy for empty masks).
         pipelines: name -> what it is, in the order of the tables.
         citations: works to cite, beside unshift and the dataset's owners.
     """
@@ -121,7 +128,10 @@ class Report:
     distributions: Sequence[Distribution] = ()
     curves: Sequence[Curve] = ()
     citations: Sequence[str] = ()
+    confidence: float = 0.95
     worst: pd.DataFrame | None = None
+    recovery: pd.DataFrame | None = None
+    false_alarms: pd.DataFrame | None = None
     resolution: str = "the original grid of each image"
     postprocessing: str = "none"
     statistics: tuple[str, ...] = field(default=())
@@ -144,11 +154,13 @@ class Report:
 
     @property
     def headline_region(self) -> str:
-        """The region of the verdict, the headline table, the plots and the gallery."""
-        regions = list(self.summary.loc[self.summary["metric"] == self.metric, "region"].unique())
-        if self.region is not None:
-            return self.region
-        return "mean" if "mean" in regions else str(regions[0])
+        """The region of the verdict and the plots."""
+        return self.region if self.region is not None else self.regions[0]
+
+    @property
+    def regions(self) -> list[str]:
+        """Regions that the headline metric was measured in, in the order of the scores."""
+        return [str(r) for r in self.summary.loc[self.summary["metric"] == self.metric, "region"].unique()]
 
     def columns(self) -> list[tuple[str, bool]]:
         """(domain, seen) in the order of the tables: in-domain first, sources in their order."""

@@ -65,7 +65,10 @@ def histogram_panels(distributions: Sequence[Distribution]) -> list[HistogramPan
     for target in distributions:
         if not target.is_target:
             continue
-        sources = [d for d in distributions if not d.is_target and d.channel == target.channel]
+        alike = [d for d in distributions if d.channel == target.channel]
+        sources = [d for d in alike if not d.is_target]
+        if all(d.is_target for d in distributions):  # each domain is left out in turn: the others are its sources
+            sources = [d for d in alike if d.domain != target.domain]
         if not sources:
             raise DataError(
                 f"Report: channel {target.channel!r} of target {target.domain!r} has no source histogram; "

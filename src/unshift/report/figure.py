@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from unshift.evaluate.cases import held_out
 from unshift.report.axis import Axis, axis_over
 from unshift.report.content import Report
-from unshift.report.number import LOWER_IS_BETTER, interval, p_value, plain, scaled, signed, title, unit_name
+from unshift.report.number import LOWER_IS_BETTER, interval, p_value, plain, scaled, signed, title
 from unshift.report.verdict import headline_comparisons, headline_unit, is_clear
 
 _GOLDEN = 0.6180339887498949
@@ -108,10 +109,12 @@ def strips(report: Report) -> tuple[Axis, list[StripPanel]]:
 
 
 def case_values(report: Report) -> pd.DataFrame:
-    """One value a case, pipeline and domain: of the headline region, or the mean over regions; NaN when undefined."""
-    frame = report.scores[report.scores["metric"] == report.metric]
-    if report.headline_region in set(frame["region"]):
-        frame = frame[frame["region"] == report.headline_region]
+    """One value a case, pipeline and domain: the headline metric in the headline region; NaN when undefined.
+
+    As in the tables, upper-bound folds are left out, and seeds and folds of one case are averaged.
+    """
+    frame = held_out(report.scores)
+    frame = frame[(frame["metric"] == report.metric) & (frame["region"] == report.headline_region)]
     keys = ["pipeline", "domain", "seen", "patient", "case"]
     return frame.groupby(keys, sort=True, as_index=False)["value"].mean()
 
@@ -162,5 +165,7 @@ def _jitter(place: int) -> float:
 
 
 def measure(report: Report) -> str:
-    """What the plots' axes show: ``Dice points``, ``HD95 mm``."""
-    return f"{title(report.metric)} {unit_name(headline_unit(report))}"
+    """What the plots' axes show: ``Dice points``, ``HD95 in mm``, with the region where there are several."""
+    unit = headline_unit(report)
+    shown = f"{title(report.metric)} points" if unit == "1" else f"{title(report.metric)} in {unit}"
+    return f"{shown}, {report.headline_region}" if len(report.regions) > 1 else shown

@@ -16,6 +16,8 @@ from unshift.report.content import GalleryItem
 from unshift.report.number import plain, title
 
 LONGEST = 480
+MANY = 96
+"""Above this number of pictures they are made smaller, so that a page stays below a few megabytes."""
 RANKS = ("worst", "median", "best")
 
 
@@ -56,28 +58,28 @@ def shelves(items: Sequence[GalleryItem], *, metric: str, unit: str) -> list[She
     Raises:
         ShapeMismatch: image, reference and prediction of a case do not share a grid.
     """
-    found = []
+    found, longest = [], LONGEST if len(items) <= MANY else LONGEST // 2
     for domain in dict.fromkeys(item.domain for item in items):
         rows = []
         for pipeline in dict.fromkeys(item.pipeline for item in items if item.domain == domain):
             here = [item for item in items if (item.domain, item.pipeline) == (domain, pipeline)]
             here.sort(key=lambda item: RANKS.index(item.rank))
-            rows.append((pipeline, tuple(picture(item, metric=metric, unit=unit) for item in here)))
+            rows.append((pipeline, tuple(picture(item, metric=metric, unit=unit, longest=longest) for item in here)))
         found.append(Shelf(domain, tuple(rows)))
     return found
 
 
-def picture(item: GalleryItem, *, metric: str, unit: str) -> Picture:
+def picture(item: GalleryItem, *, metric: str, unit: str, longest: int = LONGEST) -> Picture:
     """One item as a JPEG and two paths. A volume is shown in the slice with most reference."""
     image, reference, prediction, where = _slice(item)
     height, width = reference.shape
     tall = height * _pixel_height(item)
-    thumbnail = _thumbnail(_eight_bit(image), width, tall)
+    thumbnail = _thumbnail(_eight_bit(image), width, tall, longest)
     score = plain(item.score, unit)
     shares = [100 * float((m > 0).mean()) for m in (reference, prediction)]
     alt = (
-        f"{item.rank.capitalize()} case of {item.pipeline} on {item.domain}: {item.case}{where}, "
-        f"{title(metric)} {score}. Reference covers {shares[0]:.1f} percent of the image, "
+        f"{item.pipeline} on {item.domain}, {item.rank} case: {item.case}{where}, {title(metric)} {score}. "
+        f"Reference covers {shares[0]:.1f} percent of the image, "
         f"prediction {shares[1]:.1f} percent."
     )
     return Picture(
@@ -137,9 +139,9 @@ def _eight_bit(image: np.ndarray) -> np.ndarray:
     return np.round(255 * scaled).astype(np.uint8)
 
 
-def _thumbnail(pixels: np.ndarray, width: int, height: float) -> Image.Image:
+def _thumbnail(pixels: np.ndarray, width: int, height: float, longest: int) -> Image.Image:
     mode = Image.fromarray(np.moveaxis(pixels, 0, -1) if pixels.shape[0] == 3 else pixels[0])
-    factor = min(1.0, LONGEST / max(width, height))
+    factor = min(1.0, longest / max(width, height))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     return mode.resize(size, Image.Resampling.LANCZOS)
 

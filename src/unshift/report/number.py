@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-LOWER_IS_BETTER = frozenset({"hd", "hd95", "assd", "asd"})
+from unshift.metrics.policy import METRICS
+
+LOWER_IS_BETTER = frozenset(name for name, kind in METRICS.items() if kind.sign < 0)
 _TITLES = {
     "dice": "Dice",
     "jaccard": "Jaccard",
@@ -55,6 +57,11 @@ def interval(low: float, high: float, unit: str) -> str:
     if math.isnan(low) or math.isnan(high):
         return UNDEFINED
     return f"{plain(low, unit)} to {plain(high, unit)}"
+
+
+def percent(confidence: float) -> str:
+    """``95 %``."""
+    return f"{100 * confidence:.4g} %"
 
 
 def p_value(p: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from unshift.report.caption import ORACLE, baseline_name
 from unshift.report.content import Curve, Distribution, GalleryItem, Report
 from unshift.report.curve import curve_panels, histogram_panels
 from unshift.report.figure import forests, measure, strips
 from unshift.report.gallery import shelves
-from unshift.report.number import LOWER_IS_BETTER, interval, listing, p_value, plain, signed, title
-from unshift.report.table import ORACLE, all_tables, baseline_name
+from unshift.report.number import LOWER_IS_BETTER, interval, percent, plain, signed, title
+from unshift.report.table import all_tables
 from unshift.report.tablefile import replace_text, write_tables
 from unshift.report.verdict import headline_unit, judge
 
@@ -51,7 +53,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=_code, plain=plain, signed=signed, p=p_value, listing=listing)
+    environment.filters.update(code=_code, breakable=_breakable, plain=plain, signed=signed)
     return environment.get_template("page.html.jinja").render(**_context(report))
 
 
@@ -73,6 +75,8 @@ def _context(report: Report) -> dict[str, Any]:
         "measure": measure(report),
         "metric": title(report.metric),
         "interval": interval,
+        "confidence": percent(report.confidence),
+        "conventions": _conventions(report),
         "headline": headline,
         "differences": differences,
         "others": others,
@@ -83,11 +87,17 @@ def _context(report: Report) -> dict[str, Any]:
         "shelves": shelves(report.gallery, metric=report.metric, unit=unit),
         "histograms": histogram_panels(report.distributions),
         "curves": curve_panels(report.curves, names=list(report.pipelines)),
-        "patients": report.scores.groupby("domain")["patient"].nunique().sum(),
+        "patients": len(report.scores[["domain", "patient"]].drop_duplicates()),
         "cases": len(report.scores[["domain", "case"]].drop_duplicates()),
         "oracle": ORACLE,
         "base": baseline_name(report),
     }
+
+
+def _conventions(report: Report) -> list[str]:
+    """How the frames say that they were made, and what the run adds."""
+    captions = [frame.attrs.get("caption") for frame in (report.summary, report.comparisons)]
+    return [*[caption for caption in captions if caption], *report.statistics]
 
 
 def _asset(name: str) -> str:
@@ -96,6 +106,12 @@ def _asset(name: str) -> str:
 
 def _policy_hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _breakable(name: str) -> Markup:
+    """``name`` escaped, with leave to break the line after an underscore, a hyphen or a slash."""
+    parts = re.split(r"(?<=[_/-])", name)
+    return Markup("<wbr>").join(parts)
 
 
 def _code(sentence: str) -> Markup:

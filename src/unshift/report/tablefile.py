@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from unshift.report.grid import Cell, Row, Table
 from unshift.report.number import MINUS
-from unshift.report.table import Cell, Row, Table
 
 _LATEX = {
     "\\": r"\textbackslash{}",

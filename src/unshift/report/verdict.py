@@ -1,6 +1,6 @@
 """The verdict: one plain sentence, computed from the summary and the comparisons, that claims no more than they do.
 
-A loss is *clear* when its 95 % interval excludes 0. A repair *helps* or *harms* when the interval of its paired
+A loss is *clear* when its interval excludes 0. A repair *helps* or *harms* when the interval of its paired
 difference to the baseline excludes 0 and its Holm-adjusted p is below 0.05; otherwise nothing is said of it.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from unshift.report.content import Report
-from unshift.report.number import LOWER_IS_BETTER, interval, listing, plain, title, unit_name
+from unshift.report.number import LOWER_IS_BETTER, interval, listing, percent, plain, title
 
 LEVEL = 0.05
 
@@ -26,6 +26,7 @@ class Estimate:
     low: float
     high: float
     unit: str
+    confidence: float = 0.95
 
     @property
     def is_defined(self) -> bool:
@@ -90,7 +91,7 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     mean = first.mean - second.mean
     low = mean - math.hypot(first.mean - first.low, second.high - second.mean)
     high = mean + math.hypot(first.high - first.mean, second.mean - second.low)
-    return Estimate(mean, low, high, first.unit)
+    return Estimate(mean, low, high, first.unit, first.confidence)
 
 
 def average(parts: Sequence[Estimate]) -> Estimate:
@@ -98,7 +99,7 @@ def average(parts: Sequence[Estimate]) -> Estimate:
     mean = sum(e.mean for e in parts) / len(parts)
     low = mean - math.hypot(*(e.mean - e.low for e in parts)) / len(parts)
     high = mean + math.hypot(*(e.high - e.mean for e in parts)) / len(parts)
-    return Estimate(mean, low, high, parts[0].unit)
+    return Estimate(mean, low, high, parts[0].unit, parts[0].confidence)
 
 
 def loss_on(report: Report, domain: str) -> Loss:
@@ -150,15 +151,15 @@ def _score(report: Report, domain: str, *, seen: bool) -> Estimate | None:
         & (frame["domain"] == domain)
         & (frame["seen"] == seen)
     ]
-    found = [Estimate(r["mean"], r["low"], r["high"], r["unit"]) for _, r in rows.iterrows()]
+    found = [Estimate(r["mean"], r["low"], r["high"], r["unit"], report.confidence) for _, r in rows.iterrows()]
     return found[0] if found and found[0].is_defined else None
 
 
 def _repair(report: Report, row: pd.Series) -> Repair:
     unit = headline_unit(report)
-    gain = Estimate(row["difference"], row["low"], row["high"], unit)
+    gain = Estimate(row["difference"], row["low"], row["high"], unit, report.confidence)
     if report.metric in LOWER_IS_BETTER:
-        gain = Estimate(-gain.mean, -gain.high, -gain.low, unit)
+        gain = Estimate(-gain.mean, -gain.high, -gain.low, unit, report.confidence)
     sign = (1 if gain.mean > 0 else -1) if is_clear(row["low"], row["high"], row["p_holm"]) else 0
     return Repair(str(row["pipeline"]), gain, float(row["p_holm"]), int(row["n"]), sign)
 
@@ -169,7 +170,7 @@ def headline_unit(report: Report) -> str:
 
 
 def _sentence(report: Report, findings: tuple[Finding, ...]) -> str:
-    measure = f"{title(report.metric)} {unit_name(headline_unit(report))}"
+    measure = _measure(report)
     trained = f"Trained on {listing(report.sources)}" if report.sources else "Trained with each domain left out in turn"
     if report.is_oracle:
         trained = f"With weights selected on the target's own labels (oracle), and t{trained[1:]}"
@@ -190,9 +191,7 @@ def _without_loss(findings: tuple[Finding, ...], measure: str) -> str:
     if not scored:
         return f"has no defined score on {listing([f.loss.domain for f in findings])}, so nothing can be concluded"
     said = [
-        f"{plain(s.score.mean, s.score.unit)} {measure} (95 % interval {_range(s.score)}) on {s.domain}"
-        for s in scored
-        if s.score
+        f"{plain(s.score.mean, s.score.unit)} {measure} ({_range(s.score)}) on {s.domain}" for s in scored if s.score
     ]
     return f"scores {listing(said)}, but there is no in-domain score to compare with"
 
@@ -202,16 +201,16 @@ def _loss_clause(losses: list[Loss], focus: Loss, measure: str) -> str:
     size, many = focus.loss, len(losses) > 1
     if focus.is_clear:
         rank = f", the worst of {len(losses)} unseen domains" if many else ""
-        return f"loses {plain(size.mean, size.unit)} {measure} (95 % interval {_range(size)}) on {focus.domain}{rank}"
+        verb = "loses" if size.unit == "1" else "is worse by"
+        return f"{verb} {plain(size.mean, size.unit)} {measure} ({_range(size)}) on {focus.domain}{rank}"
     if size.high < 0:
         where = "every unseen domain" if many else focus.domain
         least = "at least " if many else ""
-        return (
-            f"does no worse on {where} than in-domain: {least}{plain(-size.mean, size.unit)} {measure} better "
-            f"(95 % interval {interval(-size.high, -size.low, size.unit)})"
-        )
+        gain = Estimate(-size.mean, -size.high, -size.low, size.unit, size.confidence)
+        better = f"{least}{plain(gain.mean, gain.unit)} {measure} better ({_range(gain)})"
+        return f"does no worse on {where} than in-domain: {better}"
     where = f"any of {len(losses)} unseen domains (the largest is on {focus.domain}: " if many else f"{focus.domain} ("
-    return f"shows no clear loss on {where}{plain(size.mean, size.unit)} {measure}, 95 % interval {_range(size)})"
+    return f"shows no clear loss on {where}{plain(size.mean, size.unit)} {measure}, {_range(size)})"
 
 
 def _repair_clauses(focus: Loss, repairs: tuple[Repair, ...], measure: str) -> list[str]:
@@ -223,7 +222,7 @@ def _repair_clauses(focus: Loss, repairs: tuple[Repair, ...], measure: str) -> l
     if helps and focus.is_clear:
         clauses.append(_recoveries(helps, focus))
     elif helps:
-        said = [f"`{r.pipeline}` adds {plain(r.gain.mean, r.gain.unit)}" for r in helps]
+        said = [f"`{r.pipeline}` is better by {plain(r.gain.mean, r.gain.unit)}" for r in helps]
         clauses.append(f"there {listing(said)} {measure}")
     elif focus.is_clear:
         clauses.append("no repair clearly helps" if len(repairs) > 1 else f"{_names(repairs)} does not clearly help")
@@ -248,25 +247,31 @@ def _recovered(repair: Repair, focus: Loss) -> str:
     return f"`{repair.pipeline}` recovers {part}"
 
 
+def _measure(report: Report) -> str:
+    unit = headline_unit(report)
+    shown = f"{title(report.metric)} points" if unit == "1" else f"{unit} of {title(report.metric)}"
+    return f"{shown} for {report.headline_region}" if len(report.regions) > 1 else shown
+
+
 def _names(repairs: Sequence[Repair]) -> str:
     return listing([f"`{r.pipeline}`" for r in repairs])
 
 
 def _range(estimate: Estimate) -> str:
-    return interval(estimate.low, estimate.high, estimate.unit)
+    return f"{percent(estimate.confidence)} interval {interval(estimate.low, estimate.high, estimate.unit)}"
 
 
 def _costs(report: Report) -> tuple[str, ...]:
     """What repairs change in-domain, where that is clear."""
-    measure = f"{title(report.metric)} {unit_name(headline_unit(report))}"
+    measure = _measure(report)
     said = []
     for domain in [d for d, seen in report.columns() if seen]:
         for repair in repairs_on(report, domain, seen=True):
             if repair.verdict:
-                verb = "gains" if repair.verdict > 0 else "costs"
+                verb = "is better by" if repair.verdict > 0 else "is worse by"
                 size = plain(abs(repair.gain.mean), repair.gain.unit)
                 said.append(
-                    f"In-domain, on {domain}, `{repair.pipeline}` {verb} {size} {measure} (95 % interval of the "
-                    f"paired difference {_range(repair.gain)})."
+                    f"In-domain, on {domain}, `{repair.pipeline}` {verb} {size} {measure} (paired difference, "
+                    f"{_range(repair.gain)})."
                 )
     return tuple(said)

@@ -108,7 +108,9 @@ def read_state(folder: Path, step: int) -> State:
     try:
         return State(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise BundleError(f"{file}: cannot be read ({error}). Delete the folder that holds it to train again.") from None
+        raise BundleError(
+            f"{file}: cannot be read ({error}). Delete the folder that holds it to train again."
+        ) from None
 
 
 def prune(folder: Path, *, newest: int, best: int | None, keep: Literal["best", "all"]) -> None:
@@ -163,7 +165,9 @@ def load_weights(objective: Objective, folder: Path, which: Literal["last", "bes
     ]
     if problems:
         shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
-        raise BundleError(f"{file}: {shown}. Build the network and the objective with the settings they were trained with.")
+        raise BundleError(
+            f"{file}: {shown}. Build the network and the objective with the settings they were trained with."
+        )
     objective.load_state_dict(stored)
 
 
@@ -206,7 +210,9 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"{file}: cannot be read ({error}). Restore it, or delete the training's folder to train again.") from None
+        raise BundleError(
+            f"{file}: cannot be read ({error}). Restore it, or delete the training's folder to train again."
+        ) from None
 
 
 def _write(file: Path, text: str) -> None:

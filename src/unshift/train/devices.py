@@ -56,7 +56,9 @@ class Devices:
     @property
     def device(self) -> torch.device:
         """This process's device, known before the processes are connected."""
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if self.kind == "cuda" else torch.device("cpu")
+        return (
+            torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if self.kind == "cuda" else torch.device("cpu")
+        )
 
     def fabric(self, precision: str) -> Fabric:
         """The engine: device, precision, and DDP where several processes share the work."""

@@ -28,10 +28,10 @@ class Journal:
     """
 
     def __init__(self, folder: Path, *, step: int = 0, tracker: Literal["mlflow"] | None = None) -> None:
+        self._tracker = _MLflow(folder) if tracker == "mlflow" else None
         _truncate(folder / FILE, step)
         self._file = (folder / FILE).open("a", encoding="utf-8")
         self._board = SummaryWriter(folder / "tensorboard", purge_step=step + 1, flush_secs=10)
-        self._tracker = _MLflow(folder) if tracker == "mlflow" else None
 
     def event(self, name: str, step: int, **facts: Any) -> None:
         """Write one line; numbers other than counters of seconds also go to TensorBoard and the tracker.
@@ -97,7 +97,8 @@ class _MLflow:
             self._mlflow = importlib.import_module("mlflow")
         except ImportError as error:
             raise MissingDependency(
-                f"tracker: mlflow cannot be imported ({error}); it is an optional package. Run `pip install unshift[mlflow]`."
+                f"tracker: mlflow cannot be imported ({error}); it is an optional package. "
+                "Run `pip install unshift[mlflow]`."
             ) from None
         memory = folder / "mlflow.json"
         begun = json.loads(memory.read_text(encoding="utf-8"))["run_id"] if memory.exists() else None

@@ -42,7 +42,7 @@ class _Stream(ABC):
         self.seed = derive(seed, type(self).__name__)
         self.sampler = Sampler(self.cases, config.sampling, seed=self.seed)
         self._cache: dict[str, Piece] = {}
-        self._room = int(config.cache_gigabytes * 1e9)
+        self._room = round(config.cache_gigabytes * 1e9)
         self._lock = threading.Lock()
 
     @abstractmethod
@@ -67,7 +67,10 @@ class _Stream(ABC):
     def _rows(self, step: int, rank: int, world: int, part: int) -> list[tuple[Case, Piece]]:
         size = self.config.batch_size
         start = (step * self.config.accumulate + part) * size
-        return [(case, self._cut(case, position)) for position, case in self.sampler.share(start, size, rank=rank, world=world)]
+        return [
+            (case, self._cut(case, position))
+            for position, case in self.sampler.share(start, size, rank=rank, world=world)
+        ]
 
     def _cut(self, case: Case, position: int) -> Piece:
         generator = numpy_generator(self.seed, "cut", position)
@@ -114,7 +117,7 @@ class Loader(_Stream):
 
 
 class UnlabeledLoader(_Stream):
-    """Unlabeled batches, for adaptation: only :meth:`Dataset.read_image` is ever called. Arguments as :class:`Loader`."""
+    """Unlabeled batches, for adaptation: of the dataset only ``read_image`` is called. Arguments as :class:`Loader`."""
 
     def read(self, case: Case) -> Sample:
         """The image alone."""
@@ -192,4 +195,6 @@ def _fields(pieces: Sequence[Piece]) -> Tensor | None:
     if all(piece.field_of_view is None for piece in pieces):
         return None
     everything = [torch.ones(piece.image.shape[1:], dtype=torch.bool) for piece in pieces]
-    return torch.stack([f if f is not None else e for f, e in zip((p.field_of_view for p in pieces), everything, strict=True)])
+    return torch.stack(
+        [f if f is not None else e for f, e in zip((p.field_of_view for p in pieces), everything, strict=True)]
+    )

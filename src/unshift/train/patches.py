@@ -48,7 +48,7 @@ def prepare_piece(sample: Sample, config: InputConfig) -> Piece:
             "a picture needs (height, width). Set input.size to two numbers."
         )
     label_map = sample.label_map
-    if label_map is not None and 0 <= int(label_map.min()) and int(label_map.max()) < 256:
+    if label_map is not None and int(label_map.min()) >= 0 and int(label_map.max()) < 256:
         label_map = label_map.to(torch.uint8)
     piece = Piece(sample.image.float(), label_map, sample.field_of_view)
     whole = config.mode == "resize" and len(config.size) == axes
@@ -123,8 +123,7 @@ def _window(piece: Piece, size: tuple[int, ...], wants_foreground: bool, generat
         starts = [int(generator.integers(found - wanted + 1)) for found, wanted in zip(space, size, strict=True)]
     else:
         starts = [
-            min(max(0, at - wanted // 2), found - wanted)
-            for at, found, wanted in zip(center, space, size, strict=True)
+            min(max(0, at - wanted // 2), found - wanted) for at, found, wanted in zip(center, space, size, strict=True)
         ]
     window = tuple(slice(start, start + wanted) for start, wanted in zip(starts, size, strict=True))
     label_map, field = piece.label_map, piece.field_of_view

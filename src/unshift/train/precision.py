@@ -61,7 +61,9 @@ def decide(
         return Decision("32", flat and devices.kind == "cpu", why)
     difference = loss_difference(objective, candidate, devices, first=first, seed=seed)
     if not difference <= AGREEMENT:
-        verdict = f"{why}, but losses of the first batch differ from float32 by {difference:.2%} (limit {AGREEMENT:.0%})"
+        verdict = (
+            f"{why}, but losses of the first batch differ from float32 by {difference:.2%} (limit {AGREEMENT:.0%})"
+        )
         return Decision("32", flat and devices.kind == "cpu", verdict)
     return Decision(candidate, flat, f"{why}; losses of the first batch agree with float32 within {difference:.2%}")
 

@@ -51,7 +51,7 @@ class TrainConfig(Config):
         return self
 
 
-BYSTANDERS = frozenset({"max_minutes", "checkpoint_every", "keep", "workers", "cache_gigabytes", "tracker"})
+BYSTANDERS = frozenset({"max_minutes", "checkpoint_every", "workers", "cache_gigabytes", "tracker"})
 """Settings that do not decide the weights at a step, so that a resumed training may change them."""
 
 

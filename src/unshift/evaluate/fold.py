@@ -1,0 +1,49 @@
+"""One training and its tests: cases by side, no patient on two sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unshift.errors import ProtocolError
+from unshift.sample import Case
+
+UPPER_BOUND = "upper-bound-"
+"""Names of folds that train on the target itself begin so; their scores serve gap recovery and no other table."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training and its tests.
+
+    Args:
+        name: unique in a plan; usable as a folder name where the domains' names are.
+        sources, targets: domains.
+        train, validation: cases of the sources; their labels may be read before scoring.
+        test: held-out cases of the sources and all cases of the targets.
+        kind: ``held_out``, or ``upper_bound``: trained on the domain that it is tested on.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    test: tuple[Case, ...]
+    kind: Literal["held_out", "upper_bound"] = "held_out"
+
+    def __post_init__(self) -> None:
+        sides: dict[str, str] = {}
+        for side in ("train", "validation", "test"):
+            for case in getattr(self, side):
+                known = sides.setdefault(case.patient, side)
+                if known != side:
+                    raise ProtocolError(
+                        f"Fold {self.name!r}: patient {case.patient!r} is in {known} and, with case {case.key!r}, in "
+                        f"{side}; a patient must be on one side. Move the patient's cases to one split or domain, or "
+                        "correct the rule that makes patient ids."
+                    )
+
+    def seen(self, case: Case) -> bool:
+        """Whether the case's domain was trained on."""
+        return case.domain in self.sources

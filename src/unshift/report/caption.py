@@ -1,0 +1,25 @@
+"""What stands under every table: how the numbers came about."""
+
+from __future__ import annotations
+
+from unshift.report.content import Report
+from unshift.report.number import percent
+
+ORACLE = "ORACLE: weights were selected with the target's own labels; not a result that could be had in practice."
+
+
+def baseline_name(report: Report) -> str:
+    """How prose names the baseline."""
+    return "the baseline" if report.baseline == "baseline" else f"the baseline {report.baseline}"
+
+
+def conditions(report: Report) -> str:
+    """Selection rule, grid and post-processing; with the mark of the oracle where it was used."""
+    mark = f" {ORACLE}" if report.is_oracle and "ORACLE" not in report.selection else ""
+    how = f"Scored on {report.resolution}. Post-processing: {report.postprocessing}."
+    return f"{report.selection.rstrip('.')}. {how}{mark}"
+
+
+def bootstrap(report: Report) -> str:
+    """The interval's name: ``95 % bootstrap interval clustered by patient``."""
+    return f"{percent(report.confidence)} bootstrap interval clustered by patient"

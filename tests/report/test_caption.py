@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from typing import Any
+
+from unshift.report.caption import ORACLE, baseline_name, bootstrap, conditions
+
+
+def test_conditions_name_rule_grid_and_postprocessing(make_report: Any) -> None:
+    report = make_report(selection="The last step.", resolution="128 × 128 pixels", postprocessing="holes filled")
+    assert conditions(report) == "The last step. Scored on 128 × 128 pixels. Post-processing: holes filled."
+
+
+def test_the_oracle_is_marked_once(make_report: Any) -> None:
+    assert conditions(make_report(is_oracle=True)).endswith(f". {ORACLE}")
+    assert conditions(make_report(is_oracle=True, selection="ORACLE: the best step.")).count("ORACLE") == 1
+    assert "ORACLE" not in conditions(make_report())
+
+
+def test_confidence_and_baseline_are_named(make_report: Any) -> None:
+    assert bootstrap(make_report(confidence=0.9)).startswith("90 % bootstrap interval")
+    assert baseline_name(make_report()) == "the baseline"
+    assert baseline_name(make_report({("erm", "vendor B"): 0.5})) == "the baseline erm"

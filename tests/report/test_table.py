@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from unshift.report.table import all_tables, best_in, differences_table, headline_table, metric_table
+
+
+def bold(table: Any) -> set[tuple[str, str]]:
+    return {
+        (row.head, table.columns[i].label) for row in table.rows for i, cell in enumerate(row.cells) if cell.is_bold
+    }
+
+
+def test_headline_is_pipelines_by_domains_in_domain_first(full_report: Any) -> None:
+    table = headline_table(full_report)
+    assert [row.head for row in table.rows] == ["baseline", "augmented", "equalized"]
+    assert [(c.label, c.group) for c in table.columns] == [
+        ("vendor A", "in-domain"),
+        ("vendor B", "unseen"),
+        ("vendor C", "unseen"),
+    ]
+    assert table.groups == [("in-domain", 1), ("unseen", 2)]
+
+
+def test_a_cell_shows_mean_interval_and_counts(make_report: Any) -> None:
+    report = make_report()
+    summary = report.summary.copy()
+    where = (summary["pipeline"] == "baseline") & (summary["domain"] == "vendor B") & (summary["metric"] == "dice")
+    values = {"mean": 0.5, "low": 0.4567, "high": 0.5432, "n_scored": 20, "n_undefined": 3, "n_missing": 1}
+    summary.loc[where, list(values)] = list(values.values())
+    cell = headline_table(make_report(summary=summary)).rows[0].cells[1]
+    assert cell.text == "50.0"
+    assert cell.details == ("45.7 to 54.3", "n 20", "3 undefined", "1 missing")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, {("augmented", "vendor B"), ("augmented", "vendor C")}),
+        ({"low": -0.01}, set()),  # the interval covers 0
+        ({"p_holm": 0.05}, set()),  # the test does not reject
+        ({"low": -0.2, "high": -0.1, "difference": -0.15}, set()),  # clear, but worse
+    ],
+)
+def test_bold_is_refused_unless_clear(
+    make_report: Any, change: dict[str, float], expected: set[tuple[str, str]]
+) -> None:
+    report = make_report()
+    assert bold(headline_table(make_report(comparisons=report.comparisons.assign(**change)))) == expected
+
+
+def test_the_baseline_is_never_bold(make_report: Any) -> None:
+    effects = {("baseline", "vendor B"): 0.9, ("worse", "vendor B"): 0.4}
+    assert bold(headline_table(make_report(effects))) == set()
+
+
+def test_the_best_of_distances_is_the_smallest(full_report: Any) -> None:
+    assert best_in(full_report, "hd95", ("head", "mm"), "vendor B", seen=False) == "augmented"
+    assert best_in(full_report, "hd95", ("head", "mm"), "vendor A", seen=True) is None
+    assert bold(metric_table(full_report, "hd95")) == {("augmented", "vendor B"), ("augmented", "vendor C")}
+
+
+def test_nothing_scored_is_nothing_bold(make_report: Any) -> None:
+    report = make_report()
+    empty = report.summary.assign(mean=float("nan"))
+    assert bold(headline_table(make_report(summary=empty))) == set()
+    assert headline_table(make_report(summary=empty)).rows[0].cells[0].text == "–"
+
+
+def test_regions_and_units_stand_in_groups(make_report: Any) -> None:
+    report = make_report()
+    two = pd.concat([report.summary, report.summary.assign(region="rim")])
+    table = headline_table(make_report(summary=two))
+    assert [(name, len(rows)) for name, rows in table.bodies] == [("head", 3), ("rim", 3)]
+    assert table.title == "Dice by domain and region"
+    mixed = pd.concat([report.summary, report.summary.replace({"unit": {"mm": "px"}})])
+    table = metric_table(make_report(summary=mixed), "hd95")
+    assert [(name, len(rows)) for name, rows in table.bodies] == [("mm", 3), ("px", 3)]
+    assert "in mm and px, lower is better" in table.caption
+
+
+def test_captions_name_what_the_numbers_rest_on(full_report: Any, make_report: Any) -> None:
+    report = make_report(postprocessing="largest component", resolution="256 × 256 pixels")
+    for table in (headline_table(report), differences_table(report), metric_table(report, "nsd")):
+        for part in ("95 %", "Holm", "held-out validation patients", "256 × 256 pixels", "largest component"):
+            assert part in table.caption, (table.name, part)
+        assert "ORACLE" not in table.caption
+    assert "in mm, lower is better" in metric_table(full_report, "hd95").caption
+
+
+def test_the_oracle_marks_every_table(make_report: Any) -> None:
+    for table in all_tables(make_report(is_oracle=True)):
+        assert table.is_oracle
+        assert "ORACLE" in table.caption
+
+
+def test_differences_show_all_pairs(full_report: Any) -> None:
+    table = differences_table(full_report)
+    assert len(table.rows) == 6
+    assert [group for group, _ in table.bodies] == ["vendor A (in-domain)", "vendor B (unseen)", "vendor C (unseen)"]
+    frame = full_report.comparisons
+    row = frame[
+        (frame["metric"] == "dice") & (frame["domain"] == "vendor B") & (frame["pipeline"] == "augmented")
+    ].iloc[0]
+    shown = table.bodies[1][1][0]
+    assert shown.cells[0].text == f"+{100 * row['difference']:.1f}"
+    assert shown.cells[0].is_bold
+    assert shown.cells[4].text == "24"
+
+
+def test_names_of_tables_are_names_of_files(make_report: Any) -> None:
+    report = make_report()
+    odd = report.summary.replace({"metric": {"nsd": "nsd/../2 mm"}})
+    names = [t.name for t in all_tables(make_report(summary=odd))]
+    assert names == ["headline", "differences", "metric_nsd____2_mm", "metric_hd95"]
