@@ -42,7 +42,7 @@ def key(recipe: Recipe, tmp_path: Path, pipeline: str = "baseline", seed: int = 
         {"network": {"name": "unet", "widths": [4, 16]}},
         {"preprocessing": ["min_max"]},
         {"dataset": {**TINY["dataset"], "seed": 5}},
-        {"protocol": {**TINY["protocol"], "validation": 0.3}},
+        {"protocol": {**TINY["protocol"], "validation": 0.5}},
         {"pipelines": {"baseline": {"objective": "augmented"}}},
         {"seeds": [7]},
     ],

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from unshift.errors import DataError
-from unshift.formats.deep_color import png_array, png_header, require_whole_png, tiff_array, turn
+from unshift.formats.deep_color import png_array, png_header, require_whole_jpeg, require_whole_png, tiff_array, turn
 
 RNG = np.random.default_rng(0)
 PATH = Path("x.tif")
@@ -55,6 +55,19 @@ def test_every_cut_of_a_png_is_found() -> None:
     for size in range(8, len(data)):
         with pytest.raises(DataError, match=f"PNG ends after {size} bytes"):
             require_whole_png(data[:size], PATH)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}, {"comment": b"\xff\xd9"}])
+def test_every_cut_of_a_jpeg_is_found_with_and_without_zeros(options: dict[str, object]) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(buffer, "JPEG", **options)
+    data = buffer.getvalue()
+    require_whole_jpeg(data, PATH)
+    require_whole_jpeg(data + b"what a vendor appended", PATH)
+    for size in range(3, len(data), 7):
+        for tail in (b"", bytes(len(data) - size)):
+            with pytest.raises(DataError, match="x.tif: JPEG without its end marker"):
+                require_whole_jpeg(data[:size] + tail, PATH)
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"planarconfig": "separate"}])

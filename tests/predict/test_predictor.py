@@ -9,7 +9,7 @@ from torch import nn
 from unshift.contracts import Normalization
 from unshift.errors import ConfigError, NumericalError, ShapeMismatch
 from unshift.geometry import InputConfig
-from unshift.predict.predictor import Predictor, evaluating
+from unshift.predict.predictor import Predictor, evaluating, fast_layout
 from unshift.predict.settings import PredictConfig
 from unshift.sample import Sample, Task
 
@@ -192,3 +192,15 @@ def test_logits_that_are_not_finite_name_the_case_and_the_cause() -> None:
         model[0].weight.fill_(torch.inf)
     with pytest.raises(NumericalError, match="'case 4': .* not finite.*Check the model's weights"):
         Predictor(model, TASK, input=RESIZE).predict(example)
+
+
+def test_fast_layout_keeps_values_and_predictions() -> None:
+    model, image = network(), torch.rand(1, 1, 16, 16)
+    model.eval()
+    before, weights = model(image), [p.clone() for p in model.parameters()]
+    fast = fast_layout(model, (16, 16))
+    assert fast[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(a, b) for a, b in zip(weights, fast.parameters(), strict=True))
+    assert torch.allclose(fast(image), before, atol=1e-5)
+    volume = nn.Conv3d(1, 2, 3)
+    assert fast_layout(volume, (8, 8, 8)) is volume

@@ -30,5 +30,11 @@ def test_an_axis_holds_its_values_and_zero(values: list[float]) -> None:
     assert 2 <= len(axis.ticks) <= 8
 
 
+def test_values_that_hardly_differ_get_an_axis_too() -> None:
+    for tiny in (0.0, 5e-324, 1e-12):
+        axis = axis_over([tiny], include=0.0)
+        assert (axis.low, axis.high) == (-1, 1)
+
+
 def test_nothing_finite_gives_an_axis_all_the_same() -> None:
     assert axis_over([math.nan]).place(0.5) == 50

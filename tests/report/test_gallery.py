@@ -14,7 +14,7 @@ from skimage.draw import polygon2mask
 
 from unshift.errors import ShapeMismatch
 from unshift.report.content import GalleryItem
-from unshift.report.gallery import LONGEST, outline, picture, shelves
+from unshift.report.gallery import LONGEST, MANY, outline, picture, shelves
 
 
 def item(**changes: Any) -> GalleryItem:
@@ -117,3 +117,10 @@ def test_shelves_go_by_domain_and_pipeline_worst_to_best() -> None:
     assert [s.domain for s in found] == ["B", "C"]
     assert [name for name, _ in found[0].rows] == ["baseline", "aug"]
     assert [p.rank for p in found[0].rows[0][1]] == ["worst", "median", "best"]
+
+
+def test_many_pictures_are_smaller() -> None:
+    grid = np.zeros((30, LONGEST * 2), np.int64)
+    large = item(image=np.zeros((1, *grid.shape), np.float32), reference=grid, prediction=grid)
+    few, many = (shelves([large] * n, metric="dice", unit="1")[0].rows[0][1][0] for n in (MANY, MANY + 1))
+    assert (few.width, many.width) == (LONGEST, LONGEST // 2)

@@ -15,7 +15,7 @@ from unshift.train.optimization import build_optimizers
 from unshift.train.settings import TrainConfig
 
 
-def trained(kind: type = TwoPhases, *, steps: int = 3, optimizer: str = "adam"):  # noqa: ANN201
+def trained(kind: type = TwoPhases, *, steps: int = 3, optimizer: str = "adam"):
     """An objective and its optimizers after some updates, made by hand."""
     config = TrainConfig(batch_size=4, optimizer=optimizer)
     objective = build(kind).to(memory_format=torch.channels_last)
@@ -111,7 +111,7 @@ def test_errors(tmp_path: Path) -> None:
         load_weights(objective, tmp_path, "best")
     with pytest.raises(BundleError, match=r"no weights of step 7; kept are \[3\]"):
         load_weights(objective, tmp_path, 7)
-    with pytest.raises(BundleError, match=r"judge.weight is unknown; judge.bias is unknown\. Build"):
+    with pytest.raises(BundleError, match=r"judge.bias is unknown; judge.weight is unknown\. Build"):
         load_weights(build(Noisy), tmp_path, "last")
     (path / "weights.safetensors").write_bytes((path / "weights.safetensors").read_bytes()[:-9])
     with pytest.raises(BundleError, match="weights.safetensors: cannot be read"):

@@ -56,7 +56,12 @@ def test_window_patches_do_not_depend_on_the_process() -> None:
 
     dataset = Discs()
     made = Loader(
-        dataset, dataset.cases("a"), input=InputConfig(mode="window", size=(8, 8)), config=config, seed=0, prepare=lambda s: s
+        dataset,
+        dataset.cases("a"),
+        input=InputConfig(mode="window", size=(8, 8)),
+        config=config,
+        seed=0,
+        prepare=lambda s: s,
     )
     whole, shares = made.batch(2), [made.batch(2, rank=rank, world=2) for rank in range(2)]
     for rank, share in enumerate(shares):
@@ -104,7 +109,9 @@ def test_reading_ahead_changes_nothing(workers: int) -> None:
         return step, part
 
     with Ahead(draw, workers=workers, steps=5, parts=2) as ahead:
-        assert [ahead(step, part) for step in range(2, 5) for part in range(2)] == [(s, p) for s in (2, 3, 4) for p in (0, 1)]
+        assert [ahead(step, part) for step in range(2, 5) for part in range(2)] == [
+            (s, p) for s in (2, 3, 4) for p in (0, 1)
+        ]
     assert sorted(drawn) == [(s, p) for s in (2, 3, 4) for p in (0, 1)]  # each once, none beyond the last step
 
 

@@ -50,7 +50,12 @@ def test_the_loss_falls_and_the_folder_is_complete(tmp_path: Path) -> None:
     losses = [entry["loss"] for entry in read_journal(tmp_path) if entry["event"] == "step"]
     assert len(losses) == 60 and sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert trained == Trained(tmp_path, 60, None, None, True, "steps")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoints", "journal.jsonl", "tensorboard", "training.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoints",
+        "journal.jsonl",
+        "tensorboard",
+        "training.json",
+    ]
     assert objective.training
 
 
@@ -59,7 +64,12 @@ def test_the_loss_falls_and_the_folder_is_complete(tmp_path: Path) -> None:
 def test_a_training_that_was_cut_ends_with_the_same_weights(tmp_path: Path, step: int, kind: type) -> None:
     run(tmp_path / "whole", kind=kind, validate=lambda o: float(o(torch.ones(1, 1, 4, 4)).mean()))
     with pytest.raises(Stop):
-        run(tmp_path / "cut", kind=kind, listener=cut_at(step), validate=lambda o: float(o(torch.ones(1, 1, 4, 4)).mean()))
+        run(
+            tmp_path / "cut",
+            kind=kind,
+            listener=cut_at(step),
+            validate=lambda o: float(o(torch.ones(1, 1, 4, 4)).mean()),
+        )
     torch.manual_seed(step)
     run(tmp_path / "cut", kind=kind, validate=lambda o: float(o(torch.ones(1, 1, 4, 4)).mean()))
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
@@ -69,6 +79,15 @@ def test_a_training_that_was_cut_ends_with_the_same_weights(tmp_path: Path, step
         assert len(facts) == len(set(facts)) == 12 * len(kind.phases) + 3
         whole = facts if folder == "whole" else whole
     assert facts == whole
+
+
+def test_a_cut_in_mixed_precision(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"precision": "bf16-mixed", "optimizer": "sgd", "clip": 1.0, "accumulate": 2})
+    run(tmp_path / "whole", config)
+    with pytest.raises(Stop):
+        run(tmp_path / "cut", config, listener=cut_at(6))
+    run(tmp_path / "cut", config)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
 def test_everything_that_decides_decides(tmp_path: Path) -> None:
@@ -117,7 +136,9 @@ def test_validation_sees_evaluation_mode_and_modes_come_back(tmp_path: Path) -> 
 
 def test_patience(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"steps": 100, "validate_every": 2, "patience": 3})
-    trained, _ = run(tmp_path, config, validate=lambda o: math.nan if trained_steps(tmp_path) < 3 else -trained_steps(tmp_path))
+    trained, _ = run(
+        tmp_path, config, validate=lambda o: math.nan if trained_steps(tmp_path) < 3 else -trained_steps(tmp_path)
+    )
     assert (trained.stopped, trained.step, trained.best_step) == ("patience", 10, 4)
 
 
@@ -125,7 +146,9 @@ def trained_steps(folder: Path) -> float:
     return float(max(entry["step"] for entry in read_journal(folder)))
 
 
-def test_max_minutes_counts_over_sessions_and_more_minutes_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_minutes_counts_over_sessions_and_more_minutes_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = {"now": 0.0}
     monkeypatch.setattr("unshift.train.loop.time.monotonic", lambda: clock["now"])
 
@@ -138,7 +161,10 @@ def test_max_minutes_counts_over_sessions_and_more_minutes_go_on(tmp_path: Path,
     with pytest.raises(Stop):
         run(tmp_path, config, listener=minute)
     trained, _ = run(tmp_path, config, listener=minute)
-    assert (trained.stopped, trained.step) == ("max_minutes", 3)  # 2 minutes journaled, then 3: nothing was saved at first
+    assert (trained.stopped, trained.step) == (
+        "max_minutes",
+        3,
+    )  # 2 minutes journaled, then 3: nothing was saved at first
     again, _ = run(tmp_path, config, listener=minute)
     assert again == trained
     more, _ = run(tmp_path, config.model_copy(update={"max_minutes": 100.0}), listener=minute)

@@ -14,7 +14,9 @@ from unshift.train.optimization import Turn, build_optimizers, update
 from unshift.train.settings import TrainConfig
 
 
-def one_update(objective: Any, config: TrainConfig, *, phase: str | None = None, factor: float = 1.0) -> dict[str, float]:
+def one_update(
+    objective: Any, config: TrainConfig, *, phase: str | None = None, factor: float = 1.0
+) -> dict[str, float]:
     fabric = Devices(accelerator="cpu").fabric("32")
     optimizers = build_optimizers(objective, config)
     module, *wrapped = fabric.setup(objective, *optimizers.values())

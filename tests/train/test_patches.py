@@ -75,7 +75,9 @@ def test_neighbour_stack_of_a_volume() -> None:
 def test_resized_once_and_equal_when_cut_again() -> None:
     config = InputConfig(size=(8, 6))
     labels = torch.randint(0, 300, (20, 20))
-    piece = prepare_piece(sample(20, 20, labels=labels).replace(field_of_view=torch.ones(20, 20, dtype=torch.bool)), config)
+    piece = prepare_piece(
+        sample(20, 20, labels=labels).replace(field_of_view=torch.ones(20, 20, dtype=torch.bool)), config
+    )
     assert piece.image.shape == (1, 8, 6)
     assert piece.label_map is not None and piece.label_map.dtype == torch.int64  # labels above 255 stay as they are
     again = cut(piece, config, foreground=0.5, generator=rng())

@@ -14,7 +14,7 @@ from unshift.train.settings import TrainConfig
 CPU = Devices(accelerator="cpu")
 
 
-def first():  # noqa: ANN201
+def first():
     return loader(TrainConfig(batch_size=4)).batch(0), None
 
 
@@ -52,7 +52,7 @@ def test_the_look_changes_nothing() -> None:
 class Rounded(Plain):
     """A loss that lives on differences that bfloat16 cannot hold."""
 
-    def losses(self, phase, batch, unlabeled=None):  # noqa: ANN001, ANN201
+    def losses(self, phase, batch, unlabeled=None):
         features = self.network(batch.images)
         return {"tiny": ((1000 + features) - 1000).abs().mean()}
 
@@ -67,6 +67,9 @@ def test_rules_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
     objective = build(Noisy)
     assert candidate_precision(objective, CPU, flat=True)[1].endswith("bfloat16 is not faster on the CPU")
-    assert candidate_precision(objective, CPU, flat=False) == ("32", "3-D networks are not faster in bfloat16 on the CPU")
+    assert candidate_precision(objective, CPU, flat=False) == (
+        "32",
+        "3-D networks are not faster in bfloat16 on the CPU",
+    )
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
     assert candidate_precision(objective, CPU, flat=True) == ("32", "this CPU has no bfloat16 arithmetic")

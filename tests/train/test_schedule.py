@@ -21,7 +21,9 @@ def test_equals_torch(schedule: str) -> None:
         "constant": lambda: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
     }[schedule]()
     for step in range(steps):
-        assert factor(step, TrainConfig(steps=steps, schedule=schedule)) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert factor(step, TrainConfig(steps=steps, schedule=schedule)) == pytest.approx(
+            optimizer.param_groups[0]["lr"]
+        )
         optimizer.step()
         peer.step()
 

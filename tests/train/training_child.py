@@ -14,9 +14,17 @@ from unshift.train.loop import fit
 from unshift.train.settings import TrainConfig
 
 RESUME = TrainConfig(
-    steps=24, batch_size=4, validate_every=5, checkpoint_every=3, sampling="balanced", learning_rate=1e-2, precision="32"
+    steps=24,
+    batch_size=4,
+    validate_every=5,
+    checkpoint_every=3,
+    sampling="balanced",
+    learning_rate=1e-2,
+    precision="32",
 )
-SHARED = TrainConfig(steps=12, batch_size=4, accumulate=2, learning_rate=1e-2, clip=1.0, precision="32", sampling="balanced")
+SHARED = TrainConfig(
+    steps=12, batch_size=4, accumulate=2, learning_rate=1e-2, clip=1.0, precision="32", sampling="balanced"
+)
 
 
 def score(objective: torch.nn.Module) -> float:

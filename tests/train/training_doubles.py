@@ -65,7 +65,9 @@ class Tiny(Network):
     def __init__(self, norm: str = "batch", dropout: float = 0.0, width: int = 8) -> None:
         super().__init__(Config(), TASK)
         norms = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
-        self.first = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), norms[norm](width), nn.ReLU(), nn.Dropout(dropout))
+        self.first = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1), norms[norm](width), nn.ReLU(), nn.Dropout(dropout)
+        )
         self.last = nn.Conv2d(width, 2, 3, padding=1)
 
     @property
@@ -124,7 +126,9 @@ def build(kind: type[Plain] = Noisy, *, norm: str = "batch", dropout: float = 0.
         return kind(network) if kind is TwoPhases else kind(Config(), TASK, network)
 
 
-def loader(config: TrainConfig, *, dataset: Dataset | None = None, size: tuple[int, ...] = (16, 16), seed: int = 0) -> Loader:
+def loader(
+    config: TrainConfig, *, dataset: Dataset | None = None, size: tuple[int, ...] = (16, 16), seed: int = 0
+) -> Loader:
     """Batches of domains a and b."""
     dataset = dataset or Discs()
     cases = [*dataset.cases("a"), *dataset.cases("b")]
@@ -135,7 +139,12 @@ def target_loader(config: TrainConfig, *, dataset: Dataset | None = None) -> Unl
     """Unlabeled batches of domain t."""
     dataset = dataset or Discs()
     return UnlabeledLoader(
-        dataset, dataset.cases("t"), input=InputConfig(size=(16, 16)), config=config, seed=0, prepare=lambda sample: sample
+        dataset,
+        dataset.cases("t"),
+        input=InputConfig(size=(16, 16)),
+        config=config,
+        seed=0,
+        prepare=lambda sample: sample,
     )
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 import typer
 
+from unshift.audit.check import check as check_dataset
+from unshift.audit.show import show as show_dataset
+from unshift.cli.console import emit, guarded, output
 from unshift.contracts import Dataset
 from unshift.datasets.opening import open_dataset
 

@@ -75,6 +75,8 @@ class Config(StrictConfig):
             raise ValueError(f"dimensions is {self.dimensions}; the world {self.world!r} has {has}")
         if len(self.space) != self.axes:
             raise ValueError(f"size is {self.size}; {self.axes} numbers are needed, one for each axis of the space")
+        if self.domains == ():
+            raise ValueError("domains is empty; at least one is needed, or leave the key out for all presets")
         if min(self.space) < 8 or min(self.space[-2:]) < 32:
             raise ValueError(f"size is {self.size}; at least 32 pixels along each axis and 8 slices are needed")
         return self

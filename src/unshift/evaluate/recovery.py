@@ -92,19 +92,8 @@ def _recovered(group: Group, pipeline: str, config: EvaluateConfig, seed: int) -
         clusters = group.clusters_of(gains)
         found = _ratio(clusters.mean, clusters.replicates(weights), config)
         gap = METRICS[metric].sign * clusters.mean[1]
-        number = int(np.isfinite(gains[:, 0]).sum())
-        yield (
-            pipeline,
-            group.domain,
-            region,
-            metric,
-            unit,
-            *found[:3],
-            gap,
-            number,
-            int(clusters.patients[0]),
-            found[3],
-        )
+        number, patients = int(np.isfinite(gains[:, 0]).sum()), int(clusters.patients[0])
+        yield (pipeline, group.domain, region, metric, unit, *found[:3], gap, number, patients, found[3])
 
 
 def _ratio(

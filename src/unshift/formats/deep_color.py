@@ -1,8 +1,9 @@
-"""What Pillow would cut to 8 bits or not verify: 16-bit colour PNG and TIFF, checksums of PNG, orientation of both."""
+"""What Pillow would cut to 8 bits or not verify: 16-bit color PNG and TIFF, and that PNG, JPEG and TIFF are whole."""
 
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from jaxtyping import Shaped, UInt
 from unshift.errors import DataError
 from unshift.formats.values import require_size
 
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length: TEM, restarts, start of image
 _ORIENTATION = 0x0112
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
@@ -65,6 +68,24 @@ def require_whole_png(data: bytes, path: Path) -> None:
         if zlib.crc32(data[place + 4 : end]).to_bytes(4, "big") != data[end : end + 4]:
             raise DataError(f"{path}: checksum of PNG chunk {kind!r} is wrong: the file is damaged. Copy it again.")
         place = end + 4
+
+
+def require_whole_jpeg(data: bytes, path: Path) -> None:
+    """Walk over all segments and scans to the end marker; where pixels are missing, Pillow may fill in grey.
+
+    What cannot be seen is a file whose scan was cut short and then closed by an end marker.
+
+    Raises:
+        DataError: the end marker is missing, as in files cut short or padded with zeros by an interrupted copy.
+    """
+    place = 2
+    while (found := _JPEG_MARKER.search(data, place)) is not None:
+        marker, place = data[found.end() - 1], found.end()
+        if marker == 0xD9:
+            return
+        if marker not in _JPEG_BARE:
+            place += int.from_bytes(data[place : place + 2], "big")
+    raise DataError(f"{path}: JPEG without its end marker in {len(data)} bytes; it is truncated. Copy it again.")
 
 
 def png_array(data: bytes) -> UInt[np.ndarray, "height width channel"]:

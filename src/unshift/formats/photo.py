@@ -1,8 +1,8 @@
-"""Photographs and masks as PNG, JPEG, TIFF or BMP; 1 to 16 bits, grey, palette or colour.
+"""Photographs and masks as PNG, JPEG, TIFF or BMP; 1 to 16 bits, grey, palette or color.
 
 What a file holds is decided by its content, not by its ending. EXIF orientation is applied to images and label maps
 alike. Images: grey gives one channel, everything else three; alpha is dropped without compositing (it is no light that
-a camera saw); palettes and CMYK become RGB; 16-bit colour keeps all bits; a JPEG with several pictures (MPO) gives its
+a camera saw); palettes and CMYK become RGB; 16-bit color keeps all bits; a JPEG with several pictures (MPO) gives its
 main one. Label maps keep stored numbers: palette *indices* (the convention of PASCAL-VOC), 2- and 4-bit grey unscaled,
 RGB only when its three channels are equal. A JPEG mask is read as decoded; compression invents values near edges,
 which the dataset then refuses as labels outside the task.
@@ -26,13 +26,14 @@ from torch import Tensor
 
 from unshift.contracts import Format, Picture
 from unshift.errors import DataError
-from unshift.formats.deep_color import png_array, png_header, require_whole_png, tiff_array, turn
+from unshift.formats.deep_color import png_array, png_header, require_whole_jpeg, require_whole_png, tiff_array, turn
 from unshift.formats.files import decoding, read_bytes, write_bytes
 from unshift.formats.values import image_tensor, label_tensor, require_size, smallest_integers
 
 _KINDS = ("PNG", "JPEG", "TIFF", "BMP")
 _ORIENTATION, _BITS = 0x0112, 258
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WRITERS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 
@@ -104,6 +105,8 @@ def _decode_deep(data: bytes, path: Path) -> np.ndarray | None:
     """What Pillow would not decode to all bits; None for the rest, after a check that the file is whole."""
     if data.startswith(_TIFF):
         return tiff_array(data, path)
+    if data.startswith(_JPEG):
+        require_whole_jpeg(data, path)
     if not data.startswith(_PNG):
         return None
     require_whole_png(data, path)

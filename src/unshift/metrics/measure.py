@@ -45,7 +45,7 @@ def measure(
         prediction, reference: boolean masks on one grid; either may be empty.
         metrics: names, in the order wanted.
         spacing: mm per voxel in array axis order, or None when unknown: distances are then in ``px``.
-        config: tolerance, convention, policy.
+        config: tolerance, way of hd95, policy.
 
     Raises:
         UnknownName: a metric that does not exist.
@@ -97,9 +97,9 @@ def _value(name: str, counts: Overlap, surfaces: SurfaceDistances | None, config
         case "nsd":
             return surface.nsd(surfaces, config.tolerance)
         case "hd95":
-            return surface.hd95(surfaces, convention=config.convention)
+            return surface.hd95(surfaces, way=config.hd95)
         case "assd":
-            return surface.assd(surfaces, convention=config.convention)
+            return surface.assd(surfaces)
         case "asd":
             return surface.asd(surfaces)
         case _:

@@ -69,9 +69,7 @@ class MetricConfig(Config):
     """Settings that change a metric's value."""
 
     tolerance: float = Field(2.0, gt=0, allow_inf_nan=False, description="of nsd, in mm (px where spacing is unknown)")
-    convention: Literal["metrics_reloaded", "medpy"] = Field(
-        "metrics_reloaded", description="how hd95 and assd join the two directions"
-    )
+    hd95: Literal["max", "pooled"] = Field("max", description="of the directed percentiles; pooled: as MedPy")
     both_empty: Literal["undefined", "perfect"] = Field("undefined", description="prediction and reference are empty")
     one_empty: Literal["diagonal", "undefined"] = Field("diagonal", description="distances when one mask is empty")
 

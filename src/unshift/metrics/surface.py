@@ -4,14 +4,10 @@ A surface voxel is a voxel of the mask with at least one face neighbour outside 
 mask. This is ``mask XOR binary_erosion(mask)`` of MedPy and MONAI. A surface voxel's distance is the Euclidean distance
 between its centre and the centre of the nearest surface voxel of the other mask.
 
-The libraries agree on ``hd`` and on ``asd`` and differ in how they join the two directions, so both ways are here:
-
-=======  ==========================================================  ===============================================
-metric   ``metrics_reloaded`` (default; equals MONAI)                ``medpy``
-=======  ==========================================================  ===============================================
-hd95     the larger of the two directed 95th percentiles             95th percentile of both sets of distances joined
-assd     mean of both sets of distances joined                       mean of the two directed means
-=======  ==========================================================  ===============================================
+MedPy and MONAI agree on ``hd``, ``asd`` and ``assd``, and differ in ``hd95``, so both ways are here: ``max`` (default;
+MONAI, Metrics Reloaded, DeepMind) is the larger of the two directed 95th percentiles; ``pooled`` (MedPy) is the 95th
+percentile of both sets of distances joined. ``max`` is the stricter one: it does not let a long surface that fits
+outvote a short one that does not.
 
 Distances are found by a k-d tree over surface voxels only, in float64. A distance transform has to visit every voxel
 of the box, and the fast ones compute in float32, which for anisotropic spacing is not exact to 1e-6.
@@ -29,7 +25,7 @@ from scipy.spatial import cKDTree
 from unshift.errors import DataError
 from unshift.metrics.masks import Mask, as_pair
 
-Convention = Literal["metrics_reloaded", "medpy"]
+Percentile = Literal["max", "pooled"]
 
 
 @dataclass(frozen=True)
@@ -94,17 +90,15 @@ def hd(distances: SurfaceDistances) -> float:
     return float(max(distances.from_prediction.max(), distances.from_reference.max()))
 
 
-def hd95(distances: SurfaceDistances, *, convention: Convention = "metrics_reloaded") -> float:
-    """95th percentile (linear interpolation) in place of the maximum; the module's table tells the two ways."""
-    if convention == "medpy":
+def hd95(distances: SurfaceDistances, *, way: Percentile = "max") -> float:
+    """95th percentile (linear interpolation) in place of the maximum; the module tells the two ways."""
+    if way == "pooled":
         return float(np.percentile(distances.joined, 95))
     return float(max(np.percentile(d, 95) for d in (distances.from_prediction, distances.from_reference)))
 
 
-def assd(distances: SurfaceDistances, *, convention: Convention = "metrics_reloaded") -> float:
-    """Average symmetric surface distance; the module's table tells the two ways."""
-    if convention == "medpy":
-        return float((distances.from_prediction.mean() + distances.from_reference.mean()) / 2)
+def assd(distances: SurfaceDistances) -> float:
+    """Average symmetric surface distance: the mean of both sets of distances joined."""
     return float(distances.joined.mean())
 
 

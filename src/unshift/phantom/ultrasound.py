@@ -35,7 +35,7 @@ class UltrasoundKnobs(Knobs):
     )
     attenuation: float = knob(0.0, 25.0, "dB lost from the top to the bottom and not compensated", at_least=0.0)
     speckle_size: float = knob(1.0, 2.6, "factor on the width of the point-spread function", at_least=0.1)
-    defocus: float = knob(0.0, 4.0, "how fast the beam widens away from its focus at mid-depth", at_least=0.0)
+    defocus: float = knob(0.0, 10.0, "how fast the beam widens away from its focus at mid-depth", at_least=0.0)
     blur: float = knob(0.0, 0.014, "deviation of the smoothing after scan conversion, in image heights", at_least=0.0)
     shadow: float = knob(0.0, 1.0, "strength of acoustic shadows behind skull and ribs", at_least=0.0)
     reverberation: float = knob(0.0, 0.45, "amplitude of each repeated echo", at_least=0.0, at_most=0.9)

@@ -26,7 +26,7 @@ def axis_over(values: Iterable[float], *, include: float | None = None, count: i
     finite = [v for v in values if math.isfinite(v)]
     finite += [include] if include is not None else []
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
-    if low == high:
+    if high - low < 1e-9:  # nothing to tell apart at any number of decimals that is shown
         low, high = low - 1, high + 1
     step = _round_step((high - low) / count)
     first, last = math.floor(low / step), math.ceil(high / step)
