@@ -8,6 +8,7 @@ Treatments: ``none``, ``equalized`` (histogram equalization), ``augmented`` (bri
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 
 import numpy as np
@@ -37,7 +38,7 @@ class SmallUNet(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
         super().__init__()
         self.down = nn.ModuleList([Block(b, a) for b, a in zip((1, *widths), widths, strict=False)])
-        self.up = nn.ModuleList([Block(a + b, a) for a, b in zip(widths, widths[1:], strict=False)])
+        self.up = nn.ModuleList([Block(a + b, a) for a, b in itertools.pairwise(widths)])
         self.out = nn.Conv2d(widths[0], 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:

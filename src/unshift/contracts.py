@@ -38,7 +38,7 @@ class Picture:
     Args:
         array: float32 [channel, *space] for images; int64 [*space] for label maps.
         spacing: mm in array axis order, or None when the file does not say.
-        affine: float64 [d+1, d+1], array indices -> RAS+ mm, or None.
+        affine: float64 [4, 4], homogeneous array indices -> RAS+ mm, or None; of a flat picture, as a volume of one slice.
     """
 
     array: Tensor
@@ -54,7 +54,7 @@ class Format(Member, ABC):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Lower-case endings with the dot, longest first (``.nii.gz``). Empty: chosen by content (DICOM)."""
+    """Lower-case endings with the dot (``.nii.gz``). DICOM is also recognized by its content."""
 
     @abstractmethod
     def read_image(self, path: Path) -> Picture:

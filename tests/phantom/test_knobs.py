@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,15 @@ def test_every_knob_is_documented_and_its_extreme_differs_and_is_allowed(kind: t
         assert field.description
         assert extreme(kind, name) != field.default
         kind(**{name: extreme(kind, name)})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_has_a_row_for_every_knob(kind: type[Knobs]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "phantom.md").read_text(encoding="utf-8")
+    for name, field in kind.model_fields.items():
+        is_long = isinstance(field.default, tuple) and len(field.default) > 5
+        values = ["see below"] * 2 if is_long else [str(field.default), str(extreme(kind, name))]
+        assert f"| `{name}` | {values[0]} | {values[1]} | {field.description} |" in page
 
 
 @pytest.mark.parametrize(("presets", "name"), NAMED)

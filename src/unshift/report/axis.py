@@ -29,7 +29,7 @@ def axis_over(values: Iterable[float], *, include: float | None = None, count: i
     if high - low < 1e-9:  # nothing to tell apart at any number of decimals that is shown
         low, high = low - 1, high + 1
     step = _round_step((high - low) / count)
-    first, last = math.floor(low / step), math.ceil(high / step)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return Axis(first * step, last * step, tuple(round(k * step, 10) for k in range(first, last + 1)))
 
 
