@@ -40,9 +40,11 @@ class SmallUNet(nn.Module):
         self.down = nn.ModuleList([Block(b, a) for b, a in zip((1, *widths), widths, strict=False)])
         self.up = nn.ModuleList([Block(a + b, a) for a, b in itertools.pairwise(widths)])
         self.out = nn.Conv2d(widths[0], 2, 1)
+        self.mean, self.deviation = 0.0, 1.0  # of the source images, set before training
 
     def forward(self, x: Tensor) -> Tensor:
         features = []
+        x = (x - self.mean) / self.deviation
         for i, block in enumerate(self.down):
             x = block(F.max_pool2d(x, 2) if i else x)
             features.append(x)
@@ -82,6 +84,7 @@ def train(x: Tensor, y: Tensor, *, seed: int, steps: int, augment: bool) -> nn.M
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = SmallUNet()
+    network.mean, network.deviation = float(x.mean()), float(x.std())
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, steps, 0.9)
     for _ in range(steps):
@@ -115,7 +118,7 @@ def main() -> None:
     x, y = images(dataset, "A", slice(0, TRAIN), equalized=equalized)
     start = time.perf_counter()
     network = train(x, y, seed=options.seed, steps=options.steps, augment=options.treatment == "augmented")
-    print(f"seed {options.seed}, {options.treatment}, trained in {time.perf_counter() - start:.0f} s")
+    print(f"seed {options.seed}, {options.treatment}, trained in {time.perf_counter() - start:.0f} s", flush=True)
     held_out = slice(TRAIN, TRAIN + TEST)
     base = dice(network, *images(dataset, "A", held_out, equalized=equalized))
     for domain in dataset.domains:

@@ -38,7 +38,7 @@ class Picture:
     Args:
         array: float32 [channel, *space] for images; int64 [*space] for label maps.
         spacing: mm in array axis order, or None when the file does not say.
-        affine: float64 [4, 4], homogeneous array indices -> RAS+ mm, or None; of a flat picture, as a volume of one slice.
+        affine: float64 [4, 4], homogeneous array indices -> RAS+ mm, or None; of a picture, as a one-slice volume.
     """
 
     array: Tensor

@@ -96,7 +96,7 @@ class Sample:
         image: float32 [channel, *space]. Photographs are in [0, 1]; volumes keep their units (HU, arbitrary MR units).
         label_map: int64 [*space], or None when unknown or not to be looked at.
         spacing: mm per voxel in array axis order, or None when unknown (never 1 or 999).
-        affine: float64 [4, 4], homogeneous array indices -> RAS+ mm, or None; of a flat picture, as a volume of one slice.
+        affine: float64 [4, 4], homogeneous array indices -> RAS+ mm, or None; of a picture, as a one-slice volume.
         field_of_view: bool [*space], or None when the whole grid is valid.
         case, patient, domain: ids.
         path: where the image came from, for messages.

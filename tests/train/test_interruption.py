@@ -17,10 +17,9 @@ def press() -> None:
 
 def test_shield_holds_back_until_its_end() -> None:
     done = False
-    with Interruption() as interruption, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        with interruption.shield():
-            press()
-            done = True
+    with Interruption() as interruption, pytest.raises(KeyboardInterrupt), interruption.shield():  # noqa: PT012
+        press()
+        done = True
     assert done and not interruption.broken
 
 
@@ -33,10 +32,9 @@ def test_outside_of_the_shield_at_once() -> None:
 
 
 def test_twice_within_one_shield_breaks_the_state() -> None:
-    with Interruption() as interruption, pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        with interruption.shield():
-            press()
-            press()
+    with Interruption() as interruption, pytest.raises(KeyboardInterrupt), interruption.shield():  # noqa: PT012
+        press()
+        press()
     assert interruption.broken
 
 

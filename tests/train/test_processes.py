@@ -95,7 +95,7 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path, kind: str) -> 
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     assert len(one) == training_child.SHARED.steps * (1 if kind == "Plain" else 2)
     assert two == pytest.approx(one, rel=1e-5)
-    assert one[-1] < 0.95 * one[0]
+    assert one[-1 if kind == "Plain" else -2] < 0.95 * one[0]
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1  # only the first process writes
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 
 from unshift.config import to_yaml
 from unshift.evaluate.protocol import Fold
+from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.select import RULES
-from unshift.evaluate.statistics import worst_rows
+from unshift.evaluate.statistics import false_alarms, worst_rows
 from unshift.experiment.record import Run
 from unshift.experiment.testing import prediction_path
 from unshift.experiment.training import train_job
@@ -22,6 +23,8 @@ from unshift.recipe import digest
 from unshift.report.content import Curve, Distribution, GalleryItem, Report
 from unshift.sample import Case
 
+Rank = Literal["worst", "median", "best"]
+Key = tuple[str, str, str, str]
 _HISTOGRAM_CASES = 40
 _BINS = 64
 _CHANNELS = {1: ("intensity",), 3: ("red", "green", "blue")}
@@ -58,6 +61,10 @@ def collect(
         curves=list(curves(run, plan)),
         citations=recipe.cite,
         worst=worst_rows(scores),
+        false_alarms=false_alarms(scores),
+        recovery=gap_recovery(scores, baseline=recipe.baseline, config=recipe.evaluate) if _has_bound(plan) else None,
+        confidence=recipe.evaluate.confidence,
+        statistics=_conventions(run),
         postprocessing=_postprocessing(run),
     )
 
@@ -80,18 +87,19 @@ def describe_protocol(run: Run, plan: list[Fold]) -> str:
 
 def gallery(run: Run, plan: list[Fold], scores: pd.DataFrame) -> Iterator[GalleryItem]:
     """Worst, median and best case of each domain, chosen by the baseline; every pipeline is shown on the same cases."""
-    metric = run.recipe.evaluate.metrics[0]
-    rows = scores[scores["metric"] == metric]
-    seed = run.recipe.seeds[0]
-    means = rows[rows["seed"] == seed].groupby(["fold", "pipeline", "domain", "case"], sort=False)["value"].mean()
-    for fold in plan:
+    region = next(iter(run.dataset.task.regions))
+    rows = scores[(scores["metric"] == run.recipe.evaluate.metrics[0]) & (scores["region"] == region)]
+    rows = rows[rows["seed"] == run.recipe.seeds[0]]
+    keys = rows[["fold", "pipeline", "domain", "case"]].itertuples(index=False, name=None)
+    values: dict[Key, float] = dict(zip(keys, rows["value"], strict=True))
+    for fold in (fold for fold in plan if fold.kind == "held_out"):
         by_key = {case.key: case for case in fold.test}
         for domain in dict.fromkeys(case.domain for case in fold.test):
             if len(plan) > 1 and domain not in fold.targets:
                 continue
-            chosen = _ranked(means.loc[fold.name, run.recipe.baseline, domain])
-            for rank, name in chosen.items():
-                yield from _shown(run, fold, by_key[f"{domain}/{name}"], rank, means)
+            key = (fold.name, run.recipe.baseline, domain)
+            for rank, name in _ranked({k[3]: v for k, v in values.items() if k[:3] == key}).items():
+                yield from _shown(run, fold, by_key[f"{domain}/{name}"], rank, values)
 
 
 def distributions(run: Run, plan: list[Fold]) -> Iterator[Distribution]:
@@ -117,12 +125,13 @@ def curves(run: Run, plan: list[Fold]) -> Iterator[Curve]:
     """Training loss and source validation of each training, read from its journal."""
     done: set[str] = set()
     for fold in plan:
-        for pipeline in run.recipe.pipelines:
+        for pipeline in run.pipelines(fold):
             job = train_job(run, pipeline, fold, seed=run.recipe.seeds[0])
             if job.key in done:
                 continue
             done.add(job.key)
-            yield from _curves_of(run.store / job.key / "journal.jsonl", f"{pipeline} · {fold.name}")
+            name = pipeline if len(plan) == 1 else f"{pipeline} · {fold.name}"
+            yield from _curves_of(run.store / job.key / "journal.jsonl", name)
 
 
 def _curves_of(journal: Path, name: str) -> Iterator[Curve]:
@@ -134,16 +143,15 @@ def _curves_of(journal: Path, name: str) -> Iterator[Curve]:
             yield Curve(name, quantity, [step for step, _ in pairs], [value for _, value in pairs])
 
 
-def _ranked(values: pd.Series) -> dict[Literal["worst", "median", "best"], str]:
+def _ranked(values: Mapping[str, float]) -> dict[Rank, str]:
     """Names of the worst, median and best case; fewer when there are fewer than three cases."""
-    ordered = values.dropna().sort_values(kind="stable").index.tolist() or values.index.tolist()
-    places = {0: "worst", len(ordered) // 2: "median", len(ordered) - 1: "best"}
-    return {rank: ordered[place] for place, rank in places.items()}  # type: ignore[misc]
+    ordered = sorted((name for name in values if values[name] == values[name]), key=lambda name: values[name])
+    ordered = ordered or list(values)
+    places: dict[int, Rank] = {len(ordered) // 2: "median", len(ordered) - 1: "best", 0: "worst"}
+    return {rank: ordered[place] for place, rank in sorted(places.items())}
 
 
-def _shown(
-    run: Run, fold: Fold, case: Case, rank: Literal["worst", "median", "best"], means: pd.Series
-) -> Iterator[GalleryItem]:
+def _shown(run: Run, fold: Fold, case: Case, rank: Rank, values: Mapping[Key, float]) -> Iterator[GalleryItem]:
     sample = run.dataset.read(case)
     assert sample.label_map is not None
     for pipeline in run.recipe.pipelines:
@@ -154,7 +162,7 @@ def _shown(
             domain=case.domain,
             case=case.name,
             rank=rank,
-            score=float(means.get((fold.name, pipeline, case.domain, case.name), np.nan)),
+            score=values[fold.name, pipeline, case.domain, case.name],
             image=sample.image.numpy(),
             reference=sample.label_map.numpy(),
             prediction=read_label_map(file).array.numpy(),
@@ -199,3 +207,17 @@ def _postprocessing(run: Run) -> str:
         if wanted
     ]
     return ", ".join(steps) or "none"
+
+
+def _has_bound(plan: list[Fold]) -> bool:
+    return any(fold.kind == "upper_bound" for fold in plan)
+
+
+def _conventions(run: Run) -> tuple[str, ...]:
+    """What a reader must know to redo the numbers."""
+    config = run.recipe.evaluate
+    return (
+        f"Cases whose reference and prediction are both empty are {config.both_empty}.",
+        f"Distances where one of the two is empty: {config.one_empty}.",
+        f"Tolerance of nsd: {config.tolerance:g} (mm, or px where spacing is unknown).",
+    )

@@ -36,6 +36,7 @@ from unshift import __version__
 from unshift.config import read_yaml, to_yaml
 from unshift.contracts import Dataset
 from unshift.errors import ConfigError, DataError
+from unshift.evaluate.protocol import Fold
 from unshift.experiment.events import Listener, silence
 from unshift.recipe import Recipe, parse_recipe
 from unshift.train.devices import Devices
@@ -81,6 +82,10 @@ class Run:
     def store(self) -> Path:
         """Where trainings lie that all runs share."""
         return self.folder.parent / "trainings"
+
+    def pipelines(self, fold: Fold) -> list[str]:
+        """What a fold trains: all pipelines; the baseline alone where it trains on the target, for gap recovery."""
+        return [self.recipe.baseline] if fold.kind == "upper_bound" else list(self.recipe.pipelines)
 
 
 def open_run(

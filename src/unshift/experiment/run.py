@@ -61,7 +61,7 @@ def run(
     parts = []
     for fold in plan:
         for seed in recipe.seeds:
-            for pipeline in tested(recipe, fold):
+            for pipeline in current.pipelines(fold):
                 training = train(current, pipeline, fold, seed=seed)
                 parts.append(test(current, pipeline, fold, training, seed=seed))
     scores = pd.concat(parts, ignore_index=True)
@@ -69,15 +69,11 @@ def run(
     return conclude(current, plan, scores)
 
 
-def tested(recipe: Recipe, fold: Fold) -> list[str]:
-    """Pipelines of a fold: all of them; the baseline alone where the fold trains on the target for gap recovery."""
-    return [recipe.baseline] if fold.kind == "upper_bound" else list(recipe.pipelines)
-
-
 def conclude(current: Run, plan: list[Fold], scores: pd.DataFrame) -> Result:
     """Scores -> summary, comparison, report: the part that `unshift report` repeats."""
-    summary = summarize(scores)
-    comparisons = compare(scores, baseline=current.recipe.baseline)
+    config = current.recipe.evaluate
+    summary = summarize(scores, config=config)
+    comparisons = compare(scores, baseline=current.recipe.baseline, config=config)
     page = write_report(current.folder, collect(current, plan, scores, summary, comparisons))
     return Result(current.folder, page, scores, summary, comparisons)
 
@@ -116,7 +112,7 @@ def jobs(current: Run, plan: list[Fold]) -> list[Job]:
     planned: dict[str, Job] = {}
     for fold in plan:
         for seed in current.recipe.seeds:
-            for pipeline in tested(current.recipe, fold):
+            for pipeline in current.pipelines(fold):
                 job = train_job(current, pipeline, fold, seed=seed)
                 planned.setdefault(job.key, job)
                 name = job_name(pipeline, fold, seed)

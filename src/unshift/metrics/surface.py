@@ -26,6 +26,8 @@ from unshift.errors import DataError
 from unshift.metrics.masks import Mask, as_pair
 
 Percentile = Literal["max", "pooled"]
+_WORTH_THREADS = 5000
+"""Surface voxels below which starting threads takes longer than the search."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def surface_distances(
     Args:
         prediction, reference: boolean masks on one grid, of any number of axes; neither may be empty.
         spacing: mm per voxel in array axis order; None measures in voxels.
-        workers: threads that search the tree; -1 takes all cores.
+        workers: threads that search large surfaces; -1 takes all cores.
 
     Raises:
         DataError: a mask is empty or not boolean; the spacing has another length than the grid or is not positive.
@@ -155,6 +157,7 @@ def _directed(
     """Distance of each start to its nearest goal; ``shared`` starts are goals themselves and need no search."""
     found = np.zeros(len(start))
     if not shared.all():
-        tree = cKDTree(goal, leafsize=16, balanced_tree=False, compact_nodes=False)
-        found[~shared] = tree.query(start[~shared], workers=workers)[0]
+        tree = cKDTree(goal, leafsize=32, balanced_tree=False, compact_nodes=False)
+        threads = workers if len(start) >= _WORTH_THREADS else 1
+        found[~shared] = tree.query(start[~shared], workers=threads)[0]
     return found

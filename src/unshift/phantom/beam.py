@@ -77,7 +77,8 @@ def received(scatterers: Array, reflectors: Array, axial: float, lateral: Array)
 
     Diffuse scatterers are many in each resolution cell and add with random phase; the result over a uniform region
     is circular complex Gaussian, so that its envelope is Rayleigh distributed (fully developed speckle). Reflectors
-    add coherently.
+    add coherently. Filtering is by FFT, so the borders are periodic: within a resolution cell of them echoes mix with
+    those of the opposite border.
 
     Args:
         scatterers: complex amplitude [depth, line]: echo amplitude times :func:`complex_noise`. A uniform amplitude a

@@ -122,7 +122,7 @@ def best_in(report: Report, metric: str, kind: tuple[str, str], domain: str, *, 
     if "seen" in frame.columns:
         frame = frame[frame["seen"] == seen]
     sign = -1 if metric in LOWER_IS_BETTER else 1
-    clear = [is_clear(r["low"], r["high"], r["p_holm"]) and True for _, r in frame.iterrows()]
+    clear = [is_clear(r["low"], r["high"], r["p_holm"]) and sign * r["difference"] > 0 for _, r in frame.iterrows()]
     return best if any(clear) else None
 
 
