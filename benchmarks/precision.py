@@ -17,7 +17,7 @@ from monai.networks import nets
 from torch import Tensor, nn
 
 from unshift.losses.overlap import segmentation_terms
-from unshift.networks.unet import MEMBER as UNet
+from unshift.networks.unet import UNet
 from unshift.randomness import torch_generator
 from unshift.sample import Task
 

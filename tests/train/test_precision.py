@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from training_doubles import Noisy, Plain, build, loader
+from training_doubles import Plain, build, loader
 
 from unshift.train import precision
 from unshift.train.devices import Devices
@@ -20,9 +20,8 @@ def first():
 
 @pytest.fixture
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CPU that multiplies bfloat16, and a rule for which every network is wide enough."""
+    """A CPU that multiplies bfloat16."""
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
-    monkeypatch.setattr(precision, "WIDE_ENOUGH", 0)
 
 
 def test_what_the_configuration_says_is_done_without_a_look() -> None:
@@ -65,11 +64,6 @@ def test_auto_stays_with_float32_where_losses_differ(bfloat16: None) -> None:
 
 def test_rules_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
-    objective = build(Noisy)
-    assert candidate_precision(objective, CPU, flat=True)[1].endswith("bfloat16 is not faster on the CPU")
-    assert candidate_precision(objective, CPU, flat=False) == (
-        "32",
-        "3-D networks are not faster in bfloat16 on the CPU",
-    )
+    assert candidate_precision(CPU) == ("bf16-mixed", "this CPU computes in bfloat16")
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
-    assert candidate_precision(objective, CPU, flat=True) == ("32", "this CPU has no bfloat16 arithmetic")
+    assert candidate_precision(CPU) == ("32", "this CPU has no bfloat16 arithmetic")

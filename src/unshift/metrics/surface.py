@@ -6,8 +6,8 @@ between its centre and the centre of the nearest surface voxel of the other mask
 
 MedPy and MONAI agree on ``hd``, ``asd`` and ``assd``, and differ in ``hd95``, so both ways are here: ``max`` (default;
 MONAI, Metrics Reloaded, DeepMind) is the larger of the two directed 95th percentiles; ``pooled`` (MedPy) is the 95th
-percentile of both sets of distances joined. ``max`` is the stricter one: it does not let a long surface that fits
-outvote a short one that does not.
+percentile of both sets of distances joined. ``max`` does not let a long surface
+that fits outvote a short one that does not.
 
 Distances are found by a k-d tree over surface voxels only, in float64. A distance transform has to visit every voxel
 of the box, and the fast ones compute in float32, which for anisotropic spacing is not exact to 1e-6.

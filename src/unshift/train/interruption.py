@@ -26,14 +26,13 @@ class Interruption:
     @contextmanager
     def shield(self) -> Iterator[None]:
         """Hold an interruption back until the body is done."""
-        self._shielded = True
+        self._shielded, is_done = True, False
         try:
             yield
-        except BaseException:
-            self.broken = True
-            raise
+            is_done = True
         finally:
             self._shielded = False
+            self.broken = self.broken or not is_done
         if self._pending:
             self._pending = False
             raise KeyboardInterrupt

@@ -1,0 +1,29 @@
+"""A fold cannot be made with a patient on two sides."""
+
+from __future__ import annotations
+
+import pytest
+
+from unshift.errors import ProtocolError
+from unshift.evaluate.fold import Fold
+from unshift.sample import Case
+
+
+def test_seen_is_decided_by_the_domain() -> None:
+    a, b = Case("x", "1", "A"), Case("x", "2", "B")
+    fold = Fold("B", ("A",), ("B",), (a,), (), (b,))
+    assert fold.seen(a)
+    assert not fold.seen(b)
+
+
+@pytest.mark.parametrize("sides", [("train", "validation"), ("train", "test"), ("validation", "test")])
+def test_a_patient_on_two_sides_is_named(sides: tuple[str, str]) -> None:
+    parts: dict[str, tuple[Case, ...]] = {"train": (), "validation": (), "test": ()}
+    parts |= {sides[0]: (Case("x", "P7", "A"),), sides[1]: (Case("y", "P7", "B"),)}
+    with pytest.raises(ProtocolError, match=f"patient 'P7' is in {sides[0]} and, with case 'B/y', in {sides[1]}"):
+        Fold("B", ("A",), ("B",), **parts)
+
+
+def test_a_patient_with_several_images_on_one_side_is_fine() -> None:
+    fold = Fold("B", ("A",), ("B",), (Case("x", "P7", "A"), Case("y", "P7", "A")), (), ())
+    assert len(fold.train) == 2

@@ -1,0 +1,148 @@
+"""Folds: what is trained on, what is held out, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unshift.config import parse
+from unshift.contracts import Setting
+from unshift.errors import ConfigError, ProtocolError, UnknownName
+from unshift.evaluate.protocol import UPPER_BOUND, Fold, ProtocolConfig, folds, require
+from unshift.evaluate.split import divide
+from unshift.sample import Case
+
+
+def patients(cases: tuple[Case, ...]) -> set[str]:
+    return {case.patient for case in cases}
+
+
+def test_targets_are_tested_whole_and_sources_in_part(dataset) -> None:
+    data = dataset(A=10, B=20, C=5, D=4)
+    (fold,) = folds(data, ProtocolConfig(sources=("A", "B"), targets=("C",)), seed=0)
+    assert (fold.name, fold.sources, fold.targets, fold.kind) == ("C", ("A", "B"), ("C",), "held_out")
+    assert {c.key for c in fold.test if not fold.seen(c)} == {c.key for c in data.cases("C")}
+    seen = [c for c in fold.test if fold.seen(c)]
+    assert len(patients(tuple(c for c in seen if c.domain == "A"))) == 2  # round(0.15 · 10)
+    assert len(patients(tuple(c for c in seen if c.domain == "B"))) == 3
+    sides = [patients(fold.train), patients(fold.validation), patients(fold.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 10 + 20 + 5
+    assert data.labels_read == []
+
+
+def test_what_is_not_named_is_all_other_domains(dataset) -> None:
+    data = dataset(A=4, B=4, C=4)
+    (by_source,) = folds(data, ProtocolConfig(sources=("B",)), seed=0)
+    (by_target,) = folds(data, ProtocolConfig(targets=("B",)), seed=0)
+    assert (by_source.sources, by_source.targets) == (("B",), ("A", "C"))
+    assert (by_target.sources, by_target.targets) == (("A", "C"), ("B",))
+
+
+def test_leave_one_out_holds_out_each_domain_and_splits_each_the_same_way(dataset) -> None:
+    plan = folds(dataset(A=6, B=6, C=6), ProtocolConfig(leave_one_out=True), seed=3)
+    assert [(f.name, f.sources) for f in plan] == [("A", ("B", "C")), ("B", ("A", "C")), ("C", ("A", "B"))]
+    of_c = [{c.key for c in fold.train if c.domain == "C"} for fold in plan[:2]]
+    assert of_c[0] == of_c[1] != set()
+
+
+def test_leave_one_out_of_some(dataset) -> None:
+    plan = folds(dataset(A=6, B=6, C=6), ProtocolConfig(leave_one_out=True, sources=("A", "C")), seed=3)
+    assert [(f.sources, f.targets) for f in plan] == [(("C",), ("A",)), (("A",), ("C",))]
+
+
+def test_upper_bound_trains_on_the_target_and_tests_on_its_held_out_patients(dataset) -> None:
+    config = ProtocolConfig(sources=("A",), targets=("B", "C"), upper_bound=True)
+    held_out, *upper = folds(dataset(A=6, B=6, C=6), config, seed=0)
+    assert [f.name for f in upper] == [UPPER_BOUND + "B", UPPER_BOUND + "C"]
+    for fold, domain in zip(upper, "BC", strict=True):
+        assert fold.kind == "upper_bound"
+        assert {c.domain for c in (*fold.train, *fold.validation, *fold.test)} == {domain}
+        assert {c.key for c in fold.test} < {c.key for c in held_out.test}
+        assert all(fold.seen(c) for c in fold.test)
+
+
+@given(st.integers(3, 30), st.integers(0, 2**31))
+def test_three_patients_are_enough_for_three_sides(number: int, seed: int) -> None:
+    cases = [Case(f"{p}-{i}", f"P{p}", "A") for p in range(number) for i in range(1 + p % 3)]
+    parts = divide(cases, domain="A", validation=0.15, test=0.15, seed=seed)
+    sides = [patients(parts.train), patients(parts.validation), patients(parts.test)]
+    assert all(sides)
+    assert sum(map(len, sides)) == len(set.union(*sides)) == number
+
+
+def test_another_seed_is_another_split_and_the_same_seed_the_same(dataset) -> None:
+    config = ProtocolConfig(sources=("A",), targets=("B",))
+    plans = [folds(dataset(A=30, B=2), config, seed=seed)[0].train for seed in (0, 0, 1)]
+    assert plans[0] == plans[1] != plans[2]
+
+
+def test_test_only_domains_can_be_targets_but_no_sources(dataset) -> None:
+    data = dataset(A=5, B=["test", "test", "test"])
+    (fold,) = folds(data, ProtocolConfig(targets=("B",)), seed=0)
+    assert len(fold.test) == 2 + 6
+    with pytest.raises(ProtocolError, match=r"Domain 'B': all 3 patient\(s\) are for testing.*Use it as a target"):
+        folds(data, ProtocolConfig(sources=("B",)), seed=0)
+
+
+def test_too_few_patients(dataset) -> None:
+    data = dataset(A=2, B=2)
+    with pytest.raises(
+        ProtocolError, match=r"Domain 'A': 2 patient\(s\), of which 1 would test and 1 validate.*least 3"
+    ):
+        folds(data, ProtocolConfig(sources=("A",)), seed=0)
+    (fold,) = folds(data, ProtocolConfig(sources=("A",), test=0.0), seed=0)
+    assert (len(fold.train), len(fold.validation)) == (2, 2)
+
+
+def test_a_patient_in_source_and_target_is_named(dataset) -> None:
+    data = dataset(A=3, B=3)
+    data.listed.append(Case("again", "A/p01", "B"))
+    with pytest.raises(ProtocolError, match="patient 'A/p01' is in .* with case 'B/again', in test"):
+        folds(data, ProtocolConfig(sources=("A",), targets=("B",), test=0.0), seed=0)
+
+
+def test_a_patient_in_two_sources_stays_on_one_side(dataset) -> None:
+    data = dataset(A=0)
+    data.listed = [Case(f"{d}{p}", f"P{p}", d) for d in "AB" for p in range(9)] + [Case("t", "T", "C")]
+    (fold,) = folds(data, ProtocolConfig(targets=("C",)), seed=0)
+    assert len(patients(fold.train)) == len(fold.train) / 2 == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({}, ProtocolError, "neither sources nor targets are named; domains are A, B"),
+        ({"sources": ("A", "B")}, ProtocolError, "no domain is left to hold out"),
+        ({"targets": ("A", "B")}, ProtocolError, "no domain is left to train on"),
+        ({"sources": ("A",), "targets": ("A", "B")}, ProtocolError, "A is source and target"),
+        ({"sources": ("A", "A")}, ProtocolError, "protocol.sources: A, A; each domain may stand once"),
+        ({"sources": ("Aa",)}, UnknownName, "unknown domain 'Aa'. Did you mean 'A'"),
+        ({"leave_one_out": True, "sources": ("A",)}, ProtocolError, "needs two or more domains"),
+    ],
+)
+def test_impossible_plans(dataset, settings: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        folds(dataset(A=5, B=5), ProtocolConfig(**settings), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"leave_one_out": True, "targets": ["A"]}, "remove targets"),
+        ({"validation": 0.5, "test": 0.5}, "patients must be left to train on"),
+        ({"upper_bound": True, "test": 0.0}, "test must be above 0"),
+        ({"targets": []}, "at least 1 item"),
+        ({"holdout": 1}, "unknown key"),
+    ],
+)
+def test_settings_that_contradict(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(ProtocolConfig, settings, where="protocol")
+
+
+def test_require() -> None:
+    fold = Fold("C", ("A", "B"), ("C",), (), (), ())
+    require(Setting(least_sources=2), fold)
+    with pytest.raises(ProtocolError, match=r"trains on 2 domain\(s\) \(A, B\); ram_dsir needs at least 3"):
+        require(Setting(least_sources=3), fold, objective="ram_dsir")

@@ -1,0 +1,180 @@
+"""Tables: redone by hand, with plain loops, and held to what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unshift.errors import UnknownName
+from unshift.evaluate.bootstrap import draw
+from unshift.evaluate.score import EvaluateConfig, to_frame
+from unshift.evaluate.statistics import false_alarms, pooled, summarize, worst_rows
+
+MEANS = {("base", "A"): 0.9, ("base", "B"): 0.6, ("base", "C"): 0.7, ("new", "A"): 0.88, ("new", "B"): 0.75}
+MEANS |= {("new", "C"): 0.71}
+FAST = EvaluateConfig(resamples=200)
+
+
+def by_hand(frame: pd.DataFrame, domain: str, *, resamples: int) -> np.ndarray:
+    """Bootstrap means of one pipeline's domain, patient by patient."""
+    part = frame[frame["domain"] == domain]
+    patients = sorted(part["patient"].unique())
+    means = []
+    for counts in draw(len(patients), resamples, 0, domain, str(bool(part["seen"].iloc[0]))):
+        drawn = [
+            part.loc[part["patient"] == p, "value"].dropna()
+            for p, k in zip(patients, counts, strict=True)
+            for _ in range(int(k))
+        ]
+        means.append(pd.concat(drawn).mean())
+    return np.array(means)
+
+
+def test_summary_by_plain_loops(table) -> None:
+    frame = table(MEANS)
+    summary = summarize(frame, config=FAST).set_index(["pipeline", "domain"])
+    assert len(summary) == 6
+    for (pipeline, domain), row in summary.iterrows():
+        part = frame[(frame["pipeline"] == pipeline) & (frame["domain"] == domain)]
+        assert row["mean"] == pytest.approx(part["value"].mean())
+        assert (row["n_scored"], row["n_undefined"], row["n_missing"], row["n_patients"]) == (len(part), 0, 0, 8)
+        assert row["seen"] == (domain == "A")
+    replicates = by_hand(frame[frame["pipeline"] == "base"], "B", resamples=200)
+    assert tuple(summary.loc[("base", "B"), ["low", "high"]]) == pytest.approx(
+        tuple(np.percentile(replicates, [2.5, 97.5]))
+    )
+
+
+def test_undefined_and_missing_cases_are_counted_and_not_averaged(row) -> None:
+    frame = to_frame(
+        [
+            row("base", "B", "x", 0.5),
+            row("base", "B", "y", np.nan, note="undefined"),
+            row("base", "B", "z", 0.7),
+            row("new", "B", "x", 0.9),
+        ]
+    )
+    summary = summarize(frame).set_index("pipeline")
+    columns = ["mean", "n_scored", "n_undefined", "n_missing", "n_patients"]
+    assert summary.loc["base", columns].tolist() == pytest.approx([0.6, 2, 1, 0, 2])
+    assert summary.loc["new", columns].tolist() == pytest.approx([0.9, 1, 0, 2, 1])
+    assert np.isnan(summary.loc["new", "low"])
+
+
+def test_units_are_never_mixed(row) -> None:
+    frame = to_frame(
+        [row("p", "B", "x", 3.0, metric="hd", unit="mm"), row("p", "B", "y", 40.0, metric="hd", unit="px")]
+    )
+    summary = summarize(frame)
+    assert summary[["unit", "mean", "n_scored", "n_missing"]].to_numpy().tolist() == [
+        ["mm", 3.0, 1, 0],
+        ["px", 40.0, 1, 0],
+    ]
+
+
+def test_the_order_of_rows_changes_no_number(table) -> None:
+    frame = table(MEANS)
+    shuffled = frame.sample(frac=1, random_state=0)
+    by = ["pipeline", "domain"]
+    for function in (summarize, pooled):
+        first, second = (function(f, config=FAST).sort_values(by, ignore_index=True) for f in (frame, shuffled))
+        pd.testing.assert_frame_equal(first, second)
+
+
+def test_rows_stand_in_the_order_of_the_recipe(table) -> None:
+    order = {("z", "C"): 0.5, ("z", "A"): 0.5, ("a", "C"): 0.5, ("a", "A"): 0.5}
+    summary = summarize(table(order), config=FAST)
+    assert summary[["pipeline", "domain"]].to_numpy().tolist() == [["z", "A"], ["z", "C"], ["a", "A"], ["a", "C"]]
+
+
+def test_images_of_known_patients_do_not_narrow_the_interval(table) -> None:
+    frame = table(MEANS)
+    copies = [frame.assign(case=frame["case"] + f"-{k}") for k in range(4)]
+    once, four = (summarize(f, config=FAST) for f in (frame, pd.concat(copies, ignore_index=True)))
+    pd.testing.assert_frame_equal(once[["mean", "low", "high"]], four[["mean", "low", "high"]])
+    assert (four["n_scored"] == 4 * once["n_scored"]).all()
+
+
+def test_seeds_do_not_narrow_the_interval(table) -> None:
+    frame = table(MEANS)
+    seeds = pd.concat([frame.assign(seed=k) for k in range(3)], ignore_index=True)
+    pd.testing.assert_frame_equal(summarize(frame, config=FAST), summarize(seeds, config=FAST))
+
+
+def test_the_caption_says_how(table) -> None:
+    caption = summarize(table(MEANS), config=EvaluateConfig(resamples=300, confidence=0.9)).attrs["caption"]
+    assert "90%" in caption and "300 resamples" in caption and "patients" in caption
+
+
+def test_confidence_and_seed_are_used(table) -> None:
+    frame = table(MEANS)
+    wide, narrow = (summarize(frame, config=EvaluateConfig(confidence=c, resamples=200)) for c in (0.99, 0.5))
+    assert (wide["high"] - wide["low"] > narrow["high"] - narrow["low"]).all()
+    assert (summarize(frame, config=FAST, seed=1)["low"] != summarize(frame, config=FAST)["low"]).any()
+
+
+def test_pooled_counts_each_domain_once(table) -> None:
+    frame = table(MEANS)
+    rows = pooled(frame, config=FAST).set_index(["pipeline", "domain"])
+    base = frame[frame["pipeline"] == "base"]
+    expected = np.mean([base.loc[base["domain"] == d, "value"].mean() for d in "BC"])
+    assert rows.loc[("base", "all unseen"), "mean"] == pytest.approx(expected)
+    assert rows.loc[("base", "all unseen"), "n_domains"] == 2
+    replicates = np.mean([by_hand(base, d, resamples=200) for d in "BC"], axis=0)
+    found = tuple(rows.loc[("base", "all unseen"), ["low", "high"]])
+    assert found == pytest.approx(tuple(np.percentile(replicates, [2.5, 97.5])))
+    seen = summarize(frame, config=FAST).set_index(["pipeline", "domain"]).loc[("base", "A")]
+    assert tuple(rows.loc[("base", "all seen"), ["mean", "low", "high"]]) == pytest.approx(
+        tuple(seen[["mean", "low", "high"]])
+    )
+
+
+def test_pooled_leaves_out_a_domain_without_any_value(row) -> None:
+    frame = to_frame([row("p", "B", "x", 0.4), row("p", "B", "y", 0.6), row("p", "C", "x", np.nan)])
+    (found,) = pooled(frame, config=FAST).itertuples()
+    assert (found.mean, found.n_domains, found.n_scored, found.n_undefined) == (pytest.approx(0.5), 1, 2, 1)
+
+
+def test_worst_domain_and_worst_tenth_of_patients(row) -> None:
+    rows = [row("p", "B", f"b{i}", 0.5 + i / 100) for i in range(15)]
+    rows += [row("p", "C", f"c{i}-{k}", 0.4 + (i + k) / 10) for i in range(5) for k in range(2)]
+    rows += [row("p", "A", "a", 0.0, seen=True)]
+    frame = to_frame(rows)
+    found = worst_rows(frame).set_index("row")
+    assert found.loc["worst domain", ["where", "n"]].tolist() == ["B", 15]
+    assert found.loc["worst domain", "value"] == pytest.approx(np.mean([0.5 + i / 100 for i in range(15)]))
+    # 20 patients, so the worst 2: c0 with a mean of 0.45, and b0 with 0.5
+    assert found.loc["worst decile", ["where", "n"]].tolist() == ["C, B", 2]
+    assert found.loc["worst decile", "value"] == pytest.approx((0.45 + 0.5) / 2)
+
+
+def test_the_worst_distances_are_the_largest(row) -> None:
+    rows = [row("p", "B", f"b{i}", float(i), metric="hd95", unit="mm") for i in range(10)]
+    rows += [row("p", "C", f"c{i}", 4.0, metric="hd95", unit="mm") for i in range(10)]
+    found = worst_rows(to_frame(rows)).set_index("row")
+    assert found.loc["worst domain", "where"] == "B"
+    assert found.loc["worst decile", "value"] == pytest.approx((9 + 8) / 2)
+
+
+def test_worst_rows_of_a_chosen_metric_and_region(row) -> None:
+    frame = to_frame([row("p", "B", "x", 0.1), row("p", "B", "x", 0.9, region="cup", metric="nsd")])
+    assert worst_rows(frame)["value"].tolist() == [0.1, 0.1]
+    assert worst_rows(frame, metric="nsd", region="cup")["value"].tolist() == [0.9, 0.9]
+    with pytest.raises(UnknownName, match="unknown metric 'dize'. Did you mean 'dice'"):
+        worst_rows(frame, metric="dize")
+
+
+def test_no_unseen_value_no_worst_row(row) -> None:
+    assert worst_rows(to_frame([row("p", "A", "x", 0.1, seen=True)])).empty
+
+
+def test_false_alarms(row) -> None:
+    empty = {"reference_voxels": 0, "value": np.nan}
+    rows = [row("p", "B", "x", **empty | {"prediction_voxels": 0})]
+    rows += [row("p", "B", "y", **empty | {"prediction_voxels": 5, "seed": 0, "value": 0.0})]
+    rows += [row("p", "B", "y", **empty | {"prediction_voxels": 0, "seed": 1})]
+    rows += [row("p", "B", "y", **empty | {"prediction_voxels": 5, "seed": 0, "metric": "jaccard"})]
+    rows += [row("p", "B", "z", 0.7)]
+    (found,) = false_alarms(to_frame(rows)).itertuples()
+    assert (found.n_empty, found.n_false_alarm, found.rate) == (2, 0.5, 0.25)
