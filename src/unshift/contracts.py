@@ -128,7 +128,7 @@ class Dataset(Member, ABC):
         for path in (*case.images, case.labels, case.field_of_view):
             if path is None:
                 continue
-            files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+            files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
             for file in files:
                 try:
                     digest.update(file.read_bytes())
@@ -216,6 +216,9 @@ class Tap:
     channels: int
 
 
+FROM_SCRATCH = "from scratch"
+
+
 class Network(Member, nn.Module, ABC):
     """images -> features at the taps -> logits.
 
@@ -227,7 +230,9 @@ class Network(Member, nn.Module, ABC):
 
     size_divisor: int = 1
     """Every spatial size given to :meth:`forward` must be a multiple of this."""
-    origin: str = "from scratch"
+    least_factor: int = 1
+    """The smallest side that the network takes, in units of ``size_divisor``."""
+    origin: str = FROM_SCRATCH
     """Where the weights began: ``from scratch``, or what was loaded. The run records it."""
 
     def __init__(self, config: Any, task: Task, channels: int | None = None) -> None:
@@ -253,8 +258,12 @@ class Network(Member, nn.Module, ABC):
     def decode(self, features: Sequence[Tensor]) -> Float[Tensor, "batch class *space"]:
         """Features -> logits at the input's size."""
 
+    def check(self, images: Float[Tensor, "batch channel *space"]) -> None:
+        """Raise :class:`ShapeMismatch` for axes, channels or sides that the network cannot take."""
+
     def encode(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
         """Images as preprocessing leaves them -> one feature per tap."""
+        self.check(images)
         shape = (1, -1) + (1,) * (images.ndim - 2)
         return self.features((images - self.input_mean.view(shape)) / self.input_deviation.view(shape))
 
@@ -264,7 +273,7 @@ class Network(Member, nn.Module, ABC):
 
     def standardize(self, mean: Tensor, deviation: Tensor) -> None:
         """Set the channel statistics of the source, unless pretrained weights brought their own."""
-        if self.origin == "from scratch":
+        if self.origin == FROM_SCRATCH:
             self.input_mean.copy_(mean)
             self.input_deviation.copy_(deviation.clamp_min(1e-6))
 

@@ -66,10 +66,9 @@ class MonaiNet(Network):
         """``level_1`` … as measured; empty for an architecture that is not cut."""
         return self._taps
 
-    def encode(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
-        """Images as preprocessing leaves them -> one feature a tap; sizes and channels are checked first."""
+    def check(self, images: Float[Tensor, "batch channel *space"]) -> None:
+        """Raise :class:`ShapeMismatch` for axes, channels or sides that the network cannot take."""
         check_input(self, images)
-        return super().encode(images)
 
     def features(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
         """Standardized images -> one feature a tap.

@@ -117,10 +117,9 @@ class RamUNet(Network):
         """``level_1`` (stride 1) to ``level_5`` (stride 16), the bottleneck."""
         return tuple(Tap(f"level_{i + 1}", 2**i, self.config.width * 2**i) for i in range(LEVELS))
 
-    def encode(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
-        """Images as preprocessing leaves them -> one feature a tap; sizes and channels are checked first."""
+    def check(self, images: Float[Tensor, "batch channel *space"]) -> None:
+        """Raise :class:`ShapeMismatch` for axes, channels or sides that the network cannot take."""
         check_input(self, images)
-        return super().encode(images)
 
     def features(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
         """Standardized images -> five features."""

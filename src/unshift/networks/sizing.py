@@ -50,7 +50,7 @@ def least_factor(network: Network) -> int:
     2 with instance norms, which cannot normalize a single pixel at the deepest level; more where the network says so
     in an attribute ``least_factor``; else 1.
     """
-    own: int = getattr(network, "least_factor", 1)
+    own = network.least_factor
     return max(own, 2) if any(isinstance(module, _InstanceNorm) for module in network.modules()) else own
 
 

@@ -98,10 +98,9 @@ class Smp(Network):
         """The encoder's features of one channel or more, shallow to deep."""
         return self._taps
 
-    def encode(self, images: Float[Tensor, "batch channel height width"]) -> list[Tensor]:
-        """Images as preprocessing leaves them -> one feature a tap; sizes and channels are checked first."""
+    def check(self, images: Float[Tensor, "batch channel height width"]) -> None:
+        """Raise :class:`ShapeMismatch` for axes, channels or sides that the network cannot take."""
         check_input(self, images)
-        return super().encode(images)
 
     def features(self, images: Float[Tensor, "batch channel height width"]) -> list[Tensor]:
         """Standardized images -> one feature a tap."""

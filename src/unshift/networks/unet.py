@@ -63,10 +63,9 @@ class UNet(Network):
         """``level_1`` (stride 1) to the bottleneck."""
         return tuple(Tap(f"level_{i + 1}", 2**i, width) for i, width in enumerate(self.config.widths))
 
-    def encode(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
-        """Images as preprocessing leaves them -> one feature a tap; sizes and channels are checked first."""
+    def check(self, images: Float[Tensor, "batch channel *space"]) -> None:
+        """Raise :class:`ShapeMismatch` for axes, channels or sides that the network cannot take."""
         check_input(self, images)
-        return super().encode(images)
 
     def features(self, images: Float[Tensor, "batch channel *space"]) -> list[Tensor]:
         """Standardized images -> one feature a level, the bottleneck last."""
