@@ -44,6 +44,8 @@ def key(recipe: Recipe, tmp_path: Path, pipeline: str = "baseline", seed: int = 
         {"dataset": {**TINY["dataset"], "seed": 5}},
         {"protocol": {**TINY["protocol"], "validation": 0.5}},
         {"pipelines": {"baseline": {"objective": "augmented"}}},
+        {"evaluate": {"metrics": ["dice", "hd95"], "both_empty": "perfect"}},
+        {"selection": "oracle", "train": {**TINY["train"], "keep": "all"}},
         {"seeds": [7]},
     ],
 )

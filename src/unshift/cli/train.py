@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -61,6 +62,8 @@ def train(
     with Bars([job]) as bars:
         current, _ = prepare(loaded, root=data, runs=runs, devices=where, listener=bars)
         training = train_pipeline(current, name, chosen, seed=number)
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
+        return  # with several processes the first one writes
     path = keep_bundle(current, name, chosen, training, seed=number)
     if as_json:
         emit({"bundle": str(path), "training": training.key, "selected": training.selected, **vars(training.trained)})

@@ -144,7 +144,7 @@ def read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
 def write_text(path: Path, text: str) -> None:
     """Write to a temporary name, then rename: a reader sees the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # several processes may write the same record
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 

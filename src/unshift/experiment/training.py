@@ -76,6 +76,7 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     )
     which = _select(run, fold, objective, preprocessing, folder)
     load_weights(objective, folder, which)
+    objective.to(run.devices.device)
     return Training(objective.eval(), preprocessing, job.key, str(which), trained)
 
 
@@ -100,6 +101,8 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
         recipe.pipelines[pipeline].objective,
         recipe.train_of(pipeline).model_dump(mode="json", exclude=set(BYSTANDERS)),
         recipe.predict,
+        recipe.evaluate.both_empty,
+        recipe.selection == "oracle",
         seed,
     )
 
