@@ -15,9 +15,8 @@ from unshift.evaluate.protocol import Fold
 from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
-from unshift.experiment.record import Run
+from unshift.experiment.record import Run, read_json
 from unshift.experiment.testing import prediction_path
-from unshift.experiment.training import train_job
 from unshift.formats.reading import read_label_map
 from unshift.recipe import digest
 from unshift.report.content import Curve, Distribution, GalleryItem, Report
@@ -35,7 +34,7 @@ def collect(
 ) -> Report:
     """Everything that the report of a run shows."""
     recipe = run.recipe
-    record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    record = read_json(run.folder / "run.json")
     rule = RULES[recipe.selection]
     return Report(
         title=recipe.description or recipe.name,
@@ -123,15 +122,15 @@ def distributions(run: Run, plan: list[Fold]) -> Iterator[Distribution]:
 
 def curves(run: Run, plan: list[Fold]) -> Iterator[Curve]:
     """Training loss and source validation of each training, read from its journal."""
-    done: set[str] = set()
+    done: set[Path] = set()
     for fold in plan:
         for pipeline in run.pipelines(fold):
-            job = train_job(run, pipeline, fold, seed=run.recipe.seeds[0])
-            if job.key in done:
+            folder = run.training_of(pipeline, fold, run.recipe.seeds[0])
+            if folder in done:
                 continue
-            done.add(job.key)
+            done.add(folder)
             name = pipeline if len(plan) == 1 else f"{pipeline} · {fold.name}"
-            yield from _curves_of(run.store / job.key / "journal.jsonl", name)
+            yield from _curves_of(folder / "journal.jsonl", name)
 
 
 def _curves_of(journal: Path, name: str) -> Iterator[Curve]:

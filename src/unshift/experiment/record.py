@@ -7,6 +7,7 @@ Layout::
       <name>/
         recipe.yaml          resolved, every default written out
         run.json             command, code version, environment, dataset folder
+        trainings.json       which stored training each pipeline used
         data.json            SHA-256 of every case's files
         split.json           which case is in which part of which fold
         predictions/<fold>/<seed>/<pipeline>/<domain>/<case>.png | .nii.gz
@@ -83,6 +84,16 @@ class Run:
         """Where trainings lie that all runs share."""
         return self.folder.parent / "trainings"
 
+    def note_training(self, pipeline: str, fold: Fold, seed: int, key: str) -> None:
+        """Write down which stored training a pipeline used; the report reads its journal by this, not by the code."""
+        path = self.folder / "trainings.json"
+        noted = read_json(path) if path.exists() else {}
+        write_json(path, {**noted, f"{fold.name}/{seed}/{pipeline}": key})
+
+    def training_of(self, pipeline: str, fold: Fold, seed: int) -> Path:
+        """The folder of the stored training that a pipeline used."""
+        return self.store / read_json(self.folder / "trainings.json")[f"{fold.name}/{seed}/{pipeline}"]
+
     def pipelines(self, fold: Fold) -> list[str]:
         """What a fold trains: all pipelines; the baseline alone where it trains on the target, for gap recovery."""
         return [self.recipe.baseline] if fold.kind == "upper_bound" else list(self.recipe.pipelines)
@@ -138,7 +149,12 @@ def read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
             f"{folder}: not a run folder (no recipe.yaml and run.json). Give the folder that a run printed."
         )
     recipe = parse_recipe(read_yaml(folder / "recipe.yaml"), where=str(folder / "recipe.yaml"))
-    return recipe, json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return recipe, read_json(folder / "run.json")
+
+
+def read_json(path: Path) -> Any:
+    """What :func:`write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -160,7 +176,7 @@ def _check_same(folder: Path, recipe: Recipe, hashes: Mapping[str, str]) -> None
             f"{folder}: holds a run of another recipe (see its recipe.yaml). "
             "Give the recipe another name, another --runs folder, or remove this one."
         )
-    before = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    before = read_json(folder / "data.json")
     changed = sorted(key for key in before.keys() | hashes.keys() if before.get(key) != hashes.get(key))
     if changed:
         raise DataError(

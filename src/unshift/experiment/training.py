@@ -57,6 +57,7 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     protocol.require(objective.setting, fold, objective=recipe.pipelines[pipeline].objective.name)
     if not steps_kept(folder):
         objective.network.standardize(*channel_statistics(apply(preprocessing, s) for s in _spread(run, fold.train)))
+    run.note_training(pipeline, fold, seed, job.key)
     trained = fit(
         objective,
         Loader(
