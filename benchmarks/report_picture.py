@@ -1,4 +1,6 @@
-"""A picture of a report's first screen: ``python benchmarks/report_picture.py runs/demo/report.html docs/images/report.png``.
+"""A picture of a report's first screen.
+
+``python benchmarks/report_picture.py runs/demo/report.html docs/images/report.png``
 
 Needs Chromium (on the path, or named by UNSHIFT_CHROMIUM).
 """
