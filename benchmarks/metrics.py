@@ -6,8 +6,7 @@ Every contestant computes the same quantities, and the run stops if they differ 
 float32, so relative to the value). `hd95` is one number; `hd + hd95 + assd` is what an evaluation needs: our library
 compares the surfaces once for all three, the peers' interfaces compare them once for each. Calls alternate, and shown
 is the fastest of each, which other work on the machine disturbs least; MONAI may choose between one and two threads of
-torch. Goals: 14 times MedPy and 3 times MONAI on
-512², 16 and 2 on 128³.
+torch. Goals: 14 times MedPy and 3 times MONAI on 512², 16 and 2 on 128³.
 """
 
 from __future__ import annotations
@@ -149,8 +148,9 @@ def page(table: pd.DataFrame, repeats: int) -> str:
 `python benchmarks/metrics.py` · {processor()}, {os.cpu_count()} cores · Python {platform.python_version()}, {packages}
 
 Fastest of {repeats} alternating calls, in milliseconds, anisotropic spacing. *good*: a prediction about one voxel off;
-*poor*: six voxels off and rough. Two threads, except where one is named; MONAI: the faster of one and two. Values of all contestants agree to 1e-6. Goals: 14 × MedPy and 3 × MONAI on 512²,
-16 × and 2 × on 128³.
+*poor*: six voxels off and rough. Two threads, except where one is named; MONAI: the faster of one and two. Values of
+all contestants agree to 1e-6. Goals: 14 × MedPy and 3 × MONAI on 512², 16 × and 2 × on 128³. Other work on the machine,
+as its load average when done: {os.getloadavg()[1]:.1f}.
 
 {head}
 {body}
