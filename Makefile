@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: demo test real lint test-timm browser clean help
+.PHONY: demo test slow real lint test-timm browser clean help
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -16,6 +16,9 @@ test: $(VENV)/developer  ## lint, types, and the default tests (offline, CPU)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+slow: $(VENV)/developer  ## the tests that take longer, the demo among them
+	$(BIN)/python -m pytest -m "slow and not real and not gpu and not browser and not timm"
 
 real: $(VENV)/developer  ## the tests on real images (UNSHIFT_REAL_DATA, or ../shared/data)
 	$(BIN)/python -m pytest -m real

@@ -83,6 +83,14 @@ def test_files_that_are_not_yaml(tmp_path: Path, content: bytes, message: str) -
         config.read_yaml(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 1e-3), ("2E4", 2e4), ("1.5e-3", 1.5e-3), ("abc", "abc"), ("7", 7)]
+)
+def test_numbers_as_people_write_them(text: str, value: object) -> None:
+    assert config.read_value(text) == value
+    assert type(config.read_value(text)) is type(value)
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         config.read_yaml(tmp_path / "none.yaml")

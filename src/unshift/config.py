@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,9 +52,9 @@ def parse(model: type[Model], data: Any, *, where: str) -> Model:
     try:
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        lines = [_explain(model, problem) for problem in error.errors()]
+        lines = list(dict.fromkeys(_explain(model, problem) for problem in error.errors()))
         raise ConfigError("\n".join([f"{where}: {len(lines)} problem(s).", *lines])) from None
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: {error}; only plain YAML values are allowed. Quote the value.") from None
 
 
@@ -69,10 +70,29 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=deep)  # type: ignore[no-untyped-call]
+            if not isinstance(key, str | int | float | bool | None):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+
+_UniqueKeyLoader.add_implicit_resolver(  # numbers of YAML 1.2: PyYAML reads 1e-3 as text
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_value(text: str) -> Any:
+    """One YAML value, read as in a recipe.
+
+    Raises:
+        ConfigError: not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r}: must be YAML. {' '.join(str(error).split())}") from None
 
 
 def read_yaml(path: Path) -> Any:
@@ -84,7 +104,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. Give the path of a recipe; Recipes end in .yaml.") from None
+        raise ConfigError(f"{path}: no such file. Give the path of a recipe (.yaml).") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}). Give the path of a UTF-8 YAML file.") from None
     except yaml.YAMLError as error:
@@ -97,15 +117,16 @@ def to_yaml(model: BaseModel) -> str:
 
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
-    location = ".".join(str(part) for part in problem["loc"]) or "top level"
+    # Pydantic names the branch of a union (``tuple[int, int]``) as if it were a key.
+    location = ".".join(str(part) for part in problem["loc"] if "[" not in str(part)) or "top level"
     if problem["type"] == "extra_forbidden":
         known = sorted(_fields_at(model, problem["loc"][:-1]))
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return f"  {location}: unknown key.{hint} Known: {', '.join(known)}."
-    found = problem.get("input")
-    shown = "" if problem["type"] == "missing" else f" Found {found!r}."
-    return f"  {location}: {problem['msg']}.{shown}"
+    found, message = problem.get("input"), problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
+    shown = "" if problem["type"] == "missing" or isinstance(found, dict) else f" Found {found!r}."
+    return f"  {location}: {message}.{shown}"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:

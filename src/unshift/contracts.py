@@ -272,8 +272,14 @@ class Network(Member, nn.Module, ABC):
         return self.decode(self.encode(images))
 
     def standardize(self, mean: Tensor, deviation: Tensor) -> None:
-        """Set the channel statistics of the source, unless pretrained weights brought their own."""
+        """Set the channel statistics of the source, unless pretrained weights brought their own.
+
+        Args:
+            mean, deviation: float32 [channel] of an image; repeated for the neighbouring slices that the input stacks.
+        """
         if self.origin == FROM_SCRATCH:
+            repeats = self.in_channels // len(mean)
+            mean, deviation = mean.repeat(repeats), deviation.repeat(repeats)
             self.input_mean.copy_(mean)
             self.input_deviation.copy_(deviation.clamp_min(1e-6))
 

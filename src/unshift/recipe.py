@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from unshift import config, discover
@@ -138,10 +137,7 @@ def _set(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"--set {override!r}: no '='; write key.key=value, for example train.steps=100.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: {' '.join(str(error).split())}; the value must be YAML.") from None
+    value = config.read_value(text)
     *parents, last = key.split(".")
     for parent in parents:
         if isinstance(data.get(parent), str) and parent in ("dataset", "network", "objective"):

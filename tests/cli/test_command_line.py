@@ -168,6 +168,8 @@ def test_evaluate_scores_perfect_predictions_as_one(tmp_path: Path) -> None:
     rows = json.loads(call("evaluate", tmp_path / "predictions", *options).stdout)["summary"]
     assert {row["metric"]: row["mean"] for row in rows if row["domain"] == "a"} == {"dice": 1.0, "assd": 0.0}
     (tmp_path / "predictions" / "a" / "3.png").unlink()
+    some = json.loads(call("evaluate", tmp_path / "predictions", "--partial", *options).stdout)["summary"]
+    assert {row["n_scored"] for row in some} == {5}
     missing = call("evaluate", tmp_path / "predictions", *options)
     assert missing.exit_code == 2
     assert "a/3" in missing.output
@@ -175,7 +177,9 @@ def test_evaluate_scores_perfect_predictions_as_one(tmp_path: Path) -> None:
 
 def test_data_check_and_show(tmp_path: Path) -> None:
     root = folder_dataset(tmp_path / "set")
-    assert call("data", "check", root).exit_code == 0
+    clean = json.loads(call("data", "check", root, "--json").stdout)
+    assert clean["domains"] == {"a": {"cases": 6, "patients": 6}, "b": {"cases": 6, "patients": 6}}
+    assert clean["errors"] == 0
     (root / "a" / "masks" / "2.png").unlink()
     (root / "b" / "images" / "1.png").write_bytes(b"broken")
     result = call("data", "check", root, "--json")

@@ -52,9 +52,13 @@ def test_missing_image(bundle: Path, tmp_path: Path) -> None:
         list(predict_files(bundle, [tmp_path / "none.png"], tmp_path / "out"))
 
 
-def test_color_image_for_a_grey_model(bundle: Path, tmp_path: Path) -> None:
+def test_a_color_image_becomes_grey_as_in_training(bundle: Path, tmp_path: Path) -> None:
     (found,) = dict(predict_files(bundle, [picture(tmp_path / "c.png", (20, 20, 3))], tmp_path / "out")).values()
-    assert isinstance(found, DataError) and "3 channel(s); the bundle was trained on 1" in str(found)
+    assert isinstance(found, Path)
+    picture(tmp_path / "v.png")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is a file; --output names the folder"):
+        list(predict_files(bundle, [tmp_path / "v.png"], tmp_path / "file"))
 
 
 def test_predictions_in_grey_levels_are_refused(tmp_path: Path) -> None:

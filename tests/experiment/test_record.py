@@ -30,11 +30,27 @@ def test_the_record_is_written_before_the_first_step(tmp_path: Path) -> None:
     assert not current.store.exists()
 
 
-def test_changed_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_data_is_refused_once_something_was_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(tiny(), root=None, runs=tmp_path)
+    (tmp_path / "tiny" / "parts").mkdir()
+    (tmp_path / "tiny" / "parts" / "k.parquet").write_bytes(b"")
     monkeypatch.setattr(phantom.MEMBER, "fingerprint", lambda self, case: "0" * 64)
     with pytest.raises(DataError, match=r"32 case\(s\) changed since this run began, such as A/"):
         prepare(tiny(), root=None, runs=tmp_path)
+
+
+def test_a_repaired_file_is_welcome_before_anything_was_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tiny(), root=None, runs=tmp_path)
+    monkeypatch.setattr(phantom.MEMBER, "fingerprint", lambda self, case: "0" * 64)
+    prepare(tiny(), root=None, runs=tmp_path)
+    hashes = json.loads((tmp_path / "tiny" / "data.json").read_text(encoding="utf-8"))
+    assert set(hashes.values()) == {"0" * 64}
+
+
+def test_runs_may_not_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("x", encoding="utf-8")
+    with pytest.raises(ConfigError, match="runs: is a file; --runs names the folder"):
+        prepare(tiny(), root=None, runs=tmp_path / "runs")
 
 
 def test_not_a_run(tmp_path: Path) -> None:

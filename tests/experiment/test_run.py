@@ -142,5 +142,13 @@ def test_volumes_by_slices_with_neighbours(tmp_path: Path) -> None:
     assert list((result.folder / "predictions").rglob("*.nii.gz"))
 
 
+def test_table_by_hand(finished: Result) -> None:
+    rows = finished.scores
+    rows = rows[(rows["metric"] == "dice") & (rows["pipeline"] == "baseline") & ~rows["seen"]]
+    cell = finished.table().loc[("baseline", "head"), "B"]
+    assert cell.startswith(f"{rows['value'].mean():.3f} [")
+    assert list(finished.table().columns) == ["A (seen)", "B"]
+
+
 def test_result_is_plain(finished: Result) -> None:
     assert {f.name for f in dataclasses.fields(finished)} == {"folder", "report", "scores", "summary", "comparisons"}

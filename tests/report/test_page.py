@@ -174,7 +174,9 @@ def test_the_frames_of_evaluate_fit(full_report: Any, make_report: Any) -> None:
     )
     page = render(report)
     assert "`augmented` recovers" not in page
-    assert re.search(r"<code>augmented</code> recovers 2\d\.\d of them; <code>equalized</code> makes it worse\.", page)
+    assert re.search(
+        r"<code>augmented</code> recovers 2\d\.\d of them; <code>equalized</code> makes it worse[.;]", page
+    )
     assert "percentile bootstrap of patients" in page
     assert "Where it is weakest" in page
 

@@ -33,6 +33,8 @@ class _Findings:
     labeled: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     empty: dict[str, list[Case]] = field(default_factory=lambda: defaultdict(list))
     blank: dict[str, list[Case]] = field(default_factory=lambda: defaultdict(list))
+    grey: dict[str, list[Case]] = field(default_factory=lambda: defaultdict(list))
+    images: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, kind: str, severity: Severity, file: Path, message: str) -> None:
         """A finding from an error's message, ``file: what. remedy``."""
@@ -84,6 +86,13 @@ def _check_case(dataset: Dataset, case: Case, findings: _Findings) -> None:
     labels = _read_labels(dataset, case, findings, sample)
     if sample is not None:
         findings.prints.append(fingerprint(case, sample))
+        findings.images[case.domain] += 1
+        if (
+            len(sample.image) == 3
+            and findings.prints[-1].bits is not None
+            and bool((sample.image == sample.image[:1]).all())
+        ):
+            findings.grey[case.domain].append(case)
         if findings.prints[-1].bits is None:
             findings.blank[case.domain].append(case)
     if labels is not None:
@@ -215,11 +224,17 @@ def _counts(findings: _Findings, root: Path) -> list[Problem]:
     problems = []
     for domain, cases in findings.empty.items():
         what = f"{len(cases)} of {findings.labeled[domain]} label maps are empty ({_names(cases)})"
-        remedy = "Nothing, if nothing was to be seen; such cases are scored by each metric's rule for them."
+        remedy = "If there was something to see, draw it; if not, leave them: metrics have a rule for such cases."
         problems.append(Problem("empty label maps", "count", root / domain, what, remedy))
     for domain, cases in findings.blank.items():
         what = f"{len(cases)} image(s) hold one value only ({_names(cases)})"
         problems.append(Problem("blank images", "count", root / domain, what, "Look at them; remove what is no image."))
+    in_colour = any(len(findings.grey[domain]) < number for domain, number in findings.images.items())
+    for domain, cases in findings.grey.items():
+        if cases and in_colour:
+            what = f"{len(cases)} of {findings.images[domain]} images are grey in a dataset of colour ({_names(cases)})"
+            remedy = "Make all images grey, or check that these were meant; a network may learn colour as a sign."
+            problems.append(Problem("grey among colour", "warning", root / domain, what, remedy))
     return problems
 
 
@@ -229,3 +244,12 @@ def _names(cases: list[Case]) -> str:
 
 def _more(items: Sequence[object]) -> str:
     return f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+
+
+def census(dataset: Dataset) -> dict[str, tuple[int, int]]:
+    """Domain -> number of cases and of patients, as far as the files can be listed: what :func:`check` looks at."""
+    cases = _all_cases(dataset, _Findings())
+    names = {
+        domain: [case for case in cases if case.domain == domain] for domain in dict.fromkeys(c.domain for c in cases)
+    }
+    return {domain: (len(found), len({case.patient for case in found})) for domain, found in names.items()}

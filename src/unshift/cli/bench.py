@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import typer
 
 from unshift.cli.console import Bars, emit, guarded, output, table
 from unshift.config import to_yaml
 from unshift.evaluate.protocol import Fold
+from unshift.evaluate.statistics import pooled
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.record import Run
-from unshift.experiment.run import Result, jobs, prepare
-from unshift.experiment.run import run as run_recipe
+from unshift.experiment.run import Result, execute, jobs, prepare
+from unshift.metrics.policy import METRICS
 from unshift.recipe import read_recipe
 from unshift.train.devices import Devices
 
@@ -44,7 +47,7 @@ def bench(
         show_plan(current, plan, work, as_json=as_json)
         return
     with Bars(work) as bars:
-        result = run_recipe(loaded, root=data, runs=runs, devices=devices, listener=bars)
+        result = execute(replace(current, listener=bars), plan)
     show_result(result, as_json=as_json)
 
 
@@ -75,16 +78,19 @@ def show_result(result: Result, *, as_json: bool) -> None:
 
 
 def show_summary(result: Result) -> None:
-    """Mean Dice with its interval, pipelines by domains."""
-    dice = result.summary[result.summary["metric"] == "dice"]
-    for region, rows in dice.groupby("region", sort=False):
-        domains = list(dict.fromkeys(zip(rows["domain"], rows["seen"], strict=True)))
+    """Mean of the primary metric with its interval: pipelines by domains, then all unseen domains together."""
+    metric = result.scores["metric"].iloc[0]
+    points = 100 if METRICS[metric].better == "higher" else 1
+    frame = pd.concat([result.summary, pooled(result.scores)], ignore_index=True)
+    rows = frame[(frame["metric"] == metric) & (frame["domain"] != "all seen")]
+    for region, part in rows.groupby("region", sort=False):
+        domains = list(dict.fromkeys(zip(part["domain"], part["seen"], strict=True)))
         header = ["pipeline", *(f"{domain}{' (seen)' if seen else ''}" for domain, seen in domains)]
         lines = []
-        for pipeline, row in rows.groupby("pipeline", sort=False):
+        for pipeline, row in part.groupby("pipeline", sort=False):
             cells = {
-                (r.domain, r.seen): f"{100 * r.mean:.1f} [{100 * r.low:.1f}, {100 * r.high:.1f}]"
+                (r.domain, r.seen): f"{points * r.mean:.1f} [{points * r.low:.1f}, {points * r.high:.1f}]"
                 for r in row.itertuples()
             }
             lines.append([str(pipeline), *(cells.get(key, "—") for key in domains)])
-        table(f"Dice of {region}, points, with 95 % interval", header, lines)
+        table(f"{metric} of {region}, {'points' if points == 100 else 'mm or px'}, with intervals", header, lines)

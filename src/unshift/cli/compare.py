@@ -8,7 +8,7 @@ import pandas as pd
 import typer
 
 from unshift.cli.console import emit, guarded, output, table
-from unshift.errors import DataError
+from unshift.errors import DataError, UnknownName
 from unshift.evaluate.comparison import compare as compare_scores
 from unshift.evaluate.score import read_scores
 
@@ -32,6 +32,8 @@ def compare(
     frame = pd.concat([read_scores(path) for path in scores], ignore_index=True)
     if frame["pipeline"].nunique() < 2:
         raise DataError(f"{', '.join(map(str, scores))}: one pipeline only; a comparison needs two or more.")
+    if metric not in set(frame["metric"]):
+        raise UnknownName("metric", metric, frame["metric"].unique(), where="--metric")
     comparisons = compare_scores(frame, baseline=baseline)
     if output_file is not None:
         comparisons.to_csv(output_file, index=False)

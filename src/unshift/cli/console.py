@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -37,6 +38,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             messages.print("[bold red]Error[/bold red]", end=" ")
             messages.print(str(error), markup=False, highlight=False)
             raise typer.Exit(WRONG_INPUT) from None
+        except OSError as error:  # a full disk, a missing right: the machine's word, without a traceback
+            messages.print(f"[bold red]Error[/bold red] {error.filename or 'file system'}: {error.strerror or error}.")
+            raise typer.Exit(WRONG_INPUT) from None
         except KeyboardInterrupt:
             messages.print("\nStopped. What was done is kept: the same command goes on from here.")
             raise typer.Exit(INTERRUPTED) from None
@@ -53,9 +57,10 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     """A table on standard output; columns after the first are right-aligned."""
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for index, name in enumerate(header):
-        drawn.add_column(name, justify="left" if index == 0 else "right", no_wrap=index > 0)
+        numbers = all(row[index][:1].isdigit() or row[index][:1] in "+-−—[" for row in rows)
+        drawn.add_column(name, justify="right" if index and numbers else "left", no_wrap=bool(index) and numbers)
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(escape, row))
     output.print(drawn)
 
 
@@ -97,6 +102,8 @@ class Bars:
         now = time.monotonic()
         start, already = self.began.setdefault(event.job, (now, event.done))
         self.done[event.job] = event.done
+        if event.detail == "already there":
+            self.jobs.pop(event.job, None)
         if event.done > already:
             self.spent[event.job] = (now - start) / (event.done - already)
         left = self.seconds_left()
@@ -107,7 +114,9 @@ class Bars:
         )
         if not messages.is_terminal and event.done >= event.total and event.job not in self.said:
             self.said.add(event.job)
-            messages.print(f"{event.job}: done ({event.total}). {event.detail} Run: {note}.", highlight=False)
+            messages.print(
+                f"{event.job}: done ({event.total}), {event.detail or 'no detail'}; whole run: {note}.", highlight=False
+            )
 
     def seconds_left(self) -> float | None:
         """Estimated seconds to the end of the run; None until something has been measured of every kind it needs."""

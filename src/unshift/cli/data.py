@@ -7,9 +7,10 @@ from pathlib import Path
 
 import typer
 
+from unshift.audit.check import census
 from unshift.audit.check import check as check_dataset
 from unshift.audit.show import show as show_dataset
-from unshift.cli.console import emit, guarded, output
+from unshift.cli.console import emit, guarded, output, table
 from unshift.contracts import Dataset
 from unshift.datasets.opening import open_dataset
 
@@ -31,11 +32,16 @@ def check(
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
     """List every problem at once, each with its file and its remedy. Exit code 1 when there is an error."""
-    problems = check_dataset(_open(path, dataset))
+    opened = _open(path, dataset)
+    seen = census(opened)
+    problems = check_dataset(opened)
     errors = [p for p in problems if p.severity == "error"]
     if as_json:
-        emit({"errors": len(errors), "problems": [p.to_dict() for p in problems]})
+        domains = {name: {"cases": cases, "patients": patients} for name, (cases, patients) in seen.items()}
+        emit({"domains": domains, "errors": len(errors), "problems": [p.to_dict() for p in problems]})
     else:
+        rows = [(name, str(cases), str(patients)) for name, (cases, patients) in seen.items()]
+        table(type(opened).__module__.rpartition(".")[2], ("domain", "cases", "patients"), rows)
         for problem in problems:
             output.print(f"[bold]{problem.severity}[/bold] ", end="")
             output.print(str(problem), markup=False, highlight=False, soft_wrap=True)

@@ -24,12 +24,19 @@ def evaluate(
     dataset: str = typer.Option("", help="The dataset's name (`unshift list datasets`); default: by its layout."),
     name: str = typer.Option("", help="Name of the pipeline in the scores; default: the folder's name."),
     metrics: list[str] = typer.Option([], "--metric", help="May be repeated; default: all of the standard set."),
+    partial: bool = typer.Option(False, "--partial", help="Score only the cases that have a prediction."),
     output_file: Path = typer.Option(Path("scores.parquet"), "--output", "-o", help="Long-form scores."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
     """Score a folder of predicted label maps."""
     summary = evaluate_folder(
-        predictions, data, output_file, dataset=dataset, name=name or predictions.name, metrics=tuple(metrics)
+        predictions,
+        data,
+        output_file,
+        dataset=dataset,
+        name=name or predictions.name,
+        metrics=tuple(metrics),
+        partial=partial,
     )
     if as_json:
         emit({"scores": str(output_file), "summary": summary.to_dict(orient="records")})

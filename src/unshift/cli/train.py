@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import typer
@@ -12,6 +11,7 @@ from unshift.errors import UnknownName
 from unshift.evaluate.protocol import Fold
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
+from unshift.experiment.record import is_first_process
 from unshift.experiment.run import prepare
 from unshift.experiment.testing import keep_bundle
 from unshift.experiment.training import train as train_pipeline
@@ -52,23 +52,26 @@ def train(
     if name not in loaded.pipelines:
         raise UnknownName("pipeline", name, loaded.pipelines, where=str(recipe))
     where = Devices(accelerator=accelerator, devices=devices, num_nodes=nodes)
-    current, plan = prepare(loaded, root=data, runs=runs, devices=where, record=not dry_run)
+    current, plan = prepare(loaded, root=data, runs=runs, devices=where, record=False)
     chosen = _fold(plan, fold)
     number = loaded.seeds[0] if seed is None else seed
     job: Job = train_job(current, name, chosen, seed=number)
+    if dry_run and as_json:
+        emit(vars(job))
+        return
     if dry_run:
         output.print(f"{job.name}: {job.total} steps, {len(chosen.train)} cases, key {job.key}. Nothing was trained.")
         return
     with Bars([job]) as bars:
         current, _ = prepare(loaded, root=data, runs=runs, devices=where, listener=bars)
         training = train_pipeline(current, name, chosen, seed=number)
-    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
-        return  # with several processes the first one writes
+    if not is_first_process():
+        return
     path = keep_bundle(current, name, chosen, training, seed=number)
     if as_json:
-        emit({"bundle": str(path), "training": training.key, "selected": training.selected, **vars(training.trained)})
+        emit({"bundle": str(path), "training": training.key, "selected_step": training.step, **vars(training.trained)})
         return
-    output.print(f"Stopped by: {training.trained.stopped}. Selected: {training.selected}.", highlight=False)
+    output.print(f"Stopped by: {training.trained.stopped}. Selected: step {training.step}.", highlight=False)
     output.print(f"Bundle: {path}", soft_wrap=True, highlight=False)
 
 

@@ -37,7 +37,7 @@ class FileDataset(Dataset):
 
     def __init__(self, config: Any, root: Path | None = None) -> None:
         if root is None:
-            raise DataError(f"{self.card.title}: no folder was given; its root is required.\n{self.expected}")
+            raise DataError(f"{self.card.title}: no folder was given; its root (--data) is required.\n{self.expected}")
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; the root of {self.card.title} is required.\n{self.expected}")
         super().__init__(config, root)

@@ -67,7 +67,8 @@ def recognize(path: Path) -> tuple[str, dict[str, Any]]:
         DataError: no such folder, or no known layout.
     """
     if not is_folder(path):
-        raise DataError(f"{path}: no such folder; a dataset's folder is required. Check the path.")
+        found = "is a file" if path.is_file() else "no such folder"
+        raise DataError(f"{path}: {found}; a dataset's folder is required. Check the path.")
     if (path / "dataset.json").is_file():
         return "nnunet", {}
     if not any(is_folder(folder / "images") for folder in subfolders(path)):

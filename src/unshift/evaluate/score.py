@@ -5,6 +5,7 @@ This is the only stage that reads labels of held-out cases.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -49,7 +50,9 @@ class EvaluateConfig(MetricConfig):
     def _known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
         for name in metrics:
             if name not in METRICS:
-                raise ValueError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
+                near = difflib.get_close_matches(name, METRICS, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"unknown metric {name!r}.{hint} Known: {', '.join(METRICS)}")
         if len(set(metrics)) < len(metrics):
             raise ValueError(f"metrics are {', '.join(metrics)}; each may stand once")
         return metrics

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from unshift.datasets.meaning import to_channels
 from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, DataError, UnshiftError
 from unshift.evaluate.score import EvaluateConfig, score, to_frame, write_scores
@@ -53,6 +54,8 @@ def predict_files(
     if probabilities:
         loaded = replace(loaded, predict=loaded.predict.model_copy(update={"probabilities": True}))
     predictor = loaded.predictor(device=Devices(accelerator=accelerator).device)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; --output names the folder for label maps. Give another.")
     files = _expand(images)
     names = [_stem(file) for file in files]
     doubled = sorted({name for name in names if names.count(name) > 1})
@@ -73,7 +76,14 @@ def predict_files(
 
 
 def evaluate_folder(
-    predictions: Path, data: Path, output: Path, *, dataset: str = "", name: str = "", metrics: Sequence[str] = ()
+    predictions: Path,
+    data: Path,
+    output: Path,
+    *,
+    dataset: str = "",
+    name: str = "",
+    metrics: Sequence[str] = (),
+    partial: bool = False,
 ) -> pd.DataFrame:
     """Score ``<predictions>/<domain>/<case>.*`` against every case of the dataset that has a reference.
 
@@ -93,10 +103,13 @@ def evaluate_folder(
         )
     found = {case.key: _find(predictions / case.domain, case.name) for case in cases}
     missing = [key for key, file in found.items() if file is None]
-    if missing:
+    if partial:
+        cases = [case for case in cases if found[case.key] is not None]
+    elif missing:
         raise DataError(
             f"{predictions}: {len(missing)} prediction(s) missing: {', '.join(missing[:10])}"
-            f"{' …' if len(missing) > 10 else ''}; every case needs one. Predict them, or remove the domain's folder."
+            f"{' …' if len(missing) > 10 else ''}; every case needs one. "
+            "Predict them, or say --partial to score those that are there."
         )
     rows: list[Score] = []
     for case in cases:
@@ -117,10 +130,7 @@ def _sample(file: Path, name: str, task: Task) -> Sample:
     image = picture.array
     if image.ndim != task.spatial_dims + 1:
         raise DataError(f"{file}: {image.ndim - 1}-D image; the bundle was trained on {task.spatial_dims}-D images.")
-    if image.shape[0] == 1 and task.channels == 3:
-        image = image.expand(3, *image.shape[1:]).contiguous()
-    if image.shape[0] != task.channels:
-        raise DataError(f"{file}: {image.shape[0]} channel(s); the bundle was trained on {task.channels}. Convert it.")
+    image = to_channels(image, task.channels, path=file)  # as the datasets do
     return Sample(image, name, name, "", spacing=picture.spacing, affine=picture.affine, path=file)
 
 

@@ -18,6 +18,7 @@ from unshift.evaluate.statistics import false_alarms, worst_rows
 from unshift.experiment.record import Run, read_json
 from unshift.experiment.testing import prediction_path
 from unshift.formats.reading import read_label_map
+from unshift.metrics.policy import METRICS
 from unshift.recipe import digest
 from unshift.report.content import Curve, Distribution, GalleryItem, Report
 from unshift.sample import Case
@@ -39,7 +40,7 @@ def collect(
     return Report(
         title=recipe.description or recipe.name,
         card=run.dataset.card,
-        sources=plan[0].sources if len(plan) == 1 else (),
+        sources=_held_out(plan)[0].sources if len(_held_out(plan)) == 1 else (),
         protocol=describe_protocol(run, plan),
         selection=rule.sentence,
         is_oracle=rule.is_oracle,
@@ -71,38 +72,55 @@ def collect(
 def describe_protocol(run: Run, plan: list[Fold]) -> str:
     """In plain words: what was trained on, what was tested, how patients were split."""
     protocol = run.recipe.protocol
-    texts = [
-        f"Fold {fold.name}: trained on {', '.join(fold.sources)} ({len(fold.train)} cases; {len(fold.validation)} for "
-        f"validation), tested on {sum(fold.seen(c) for c in fold.test)} held-out cases of the same domains and on all "
-        f"{sum(not fold.seen(c) for c in fold.test)} cases of {', '.join(fold.targets)}, which training never saw."
-        for fold in plan
-    ]
+    texts = [_describe_fold(fold) for fold in plan]
+    cases = [case for fold in plan for case in (*fold.train, *fold.validation, *fold.test)]
+    declared = (
+        "Splits that the dataset's owners declare were kept; other patients"
+        if any(c.split for c in cases)
+        else "Patients"
+    )
     split = (
-        f"Patients were split at random (seed {run.recipe.seeds[0]}): {protocol.validation:.0%} of each source's "
+        f"{declared} were split at random (seed {run.recipe.seeds[0]}): {protocol.validation:.0%} of each source's "
         f"patients for validation, {protocol.test:.0%} for the in-domain test. No patient is in two parts."
     )
     return " ".join([*texts, split])
 
 
+def _describe_fold(fold: Fold) -> str:
+    trained = f"({len(fold.train)} cases; {len(fold.validation)} for validation)"
+    if fold.kind == "upper_bound":
+        return (
+            f"For gap recovery the baseline was also trained on {', '.join(fold.sources)} itself {trained} and tested on "
+            f"{len(fold.test)} held-out cases of it; no other table uses this."
+        )
+    return (
+        f"Fold {fold.name}: trained on {', '.join(fold.sources)} {trained}, tested on {sum(map(fold.seen, fold.test))} "
+        f"held-out cases of the same domains and on all {sum(not fold.seen(c) for c in fold.test)} cases of "
+        f"{', '.join(fold.targets)}, which training never saw."
+    )
+
+
 def gallery(run: Run, plan: list[Fold], scores: pd.DataFrame) -> Iterator[GalleryItem]:
     """Worst, median and best case of each domain, chosen by the baseline; every pipeline is shown on the same cases."""
-    region = next(iter(run.dataset.task.regions))
+    region, sign = next(iter(run.dataset.task.regions)), METRICS[run.recipe.evaluate.metrics[0]].sign
     rows = scores[(scores["metric"] == run.recipe.evaluate.metrics[0]) & (scores["region"] == region)]
     rows = rows[rows["seed"] == run.recipe.seeds[0]]
     keys = rows[["fold", "pipeline", "domain", "case"]].itertuples(index=False, name=None)
     values: dict[Key, float] = dict(zip(keys, rows["value"], strict=True))
-    for fold in (fold for fold in plan if fold.kind == "held_out"):
+    for fold in _held_out(plan):
         by_key = {case.key: case for case in fold.test}
         for domain in dict.fromkeys(case.domain for case in fold.test):
-            if len(plan) > 1 and domain not in fold.targets:
+            if len(_held_out(plan)) > 1 and domain not in fold.targets:
                 continue
             key = (fold.name, run.recipe.baseline, domain)
-            for rank, name in _ranked({k[3]: v for k, v in values.items() if k[:3] == key}).items():
+            goodness = {k[3]: sign * v for k, v in values.items() if k[:3] == key}
+            for rank, name in _ranked(goodness).items():
                 yield from _shown(run, fold, by_key[f"{domain}/{name}"], rank, values)
 
 
 def distributions(run: Run, plan: list[Fold]) -> Iterator[Distribution]:
     """Histograms of a spread of each domain's images, valid pixels only, as the dataset gives them."""
+    plan = _held_out(plan)
     sources = set(plan[0].sources) if len(plan) == 1 else set()
     values: dict[str, np.ndarray] = {}
     for domain in dict.fromkeys(domain for fold in plan for domain in (*fold.sources, *fold.targets)):
@@ -122,15 +140,15 @@ def distributions(run: Run, plan: list[Fold]) -> Iterator[Distribution]:
 
 def curves(run: Run, plan: list[Fold]) -> Iterator[Curve]:
     """Training loss and source validation of each training, read from its journal."""
-    done: set[Path] = set()
+    plan, keys = _held_out(plan), read_json(run.folder / "trainings.json")
+    done: set[str] = set()
     for fold in plan:
         for pipeline in run.pipelines(fold):
-            folder = run.training_of(pipeline, fold, run.recipe.seeds[0])
-            if folder in done:
-                continue
-            done.add(folder)
-            name = pipeline if len(plan) == 1 else f"{pipeline} · {fold.name}"
-            yield from _curves_of(folder / "journal.jsonl", name)
+            key = keys[f"{fold.name}/{run.recipe.seeds[0]}/{pipeline}"]
+            if key not in done:
+                done.add(key)
+                name = pipeline if len(plan) == 1 else f"{pipeline} · {fold.name}"
+                yield from _curves_of(run.journal_of(pipeline, fold, run.recipe.seeds[0]), name)
 
 
 def _curves_of(journal: Path, name: str) -> Iterator[Curve]:
@@ -142,10 +160,10 @@ def _curves_of(journal: Path, name: str) -> Iterator[Curve]:
             yield Curve(name, quantity, [step for step, _ in pairs], [value for _, value in pairs])
 
 
-def _ranked(values: Mapping[str, float]) -> dict[Rank, str]:
+def _ranked(goodness: Mapping[str, float]) -> dict[Rank, str]:
     """Names of the worst, median and best case; fewer when there are fewer than three cases."""
-    ordered = sorted((name for name in values if values[name] == values[name]), key=lambda name: values[name])
-    ordered = ordered or list(values)
+    ordered = sorted((name for name, value in goodness.items() if value == value), key=lambda name: goodness[name])
+    ordered = ordered or list(goodness)
     places: dict[int, Rank] = {len(ordered) // 2: "median", len(ordered) - 1: "best", 0: "worst"}
     return {rank: ordered[place] for place, rank in sorted(places.items())}
 
@@ -206,6 +224,10 @@ def _postprocessing(run: Run) -> str:
         if wanted
     ]
     return ", ".join(steps) or "none"
+
+
+def _held_out(plan: list[Fold]) -> list[Fold]:
+    return [fold for fold in plan if fold.kind == "held_out"]
 
 
 def _has_bound(plan: list[Fold]) -> bool:

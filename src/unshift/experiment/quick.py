@@ -11,6 +11,13 @@ from unshift.experiment.events import Listener, silence
 from unshift.experiment.run import Result, run
 from unshift.recipe import parse_recipe
 
+NETWORK = {
+    "name": "monai_net",
+    "architecture": "FlexibleUNet",
+    "encoder": "efficientnet-lite0",
+    "pretrained": "imagenet",
+}
+
 
 def bench(
     data: str | Path,
@@ -25,7 +32,9 @@ def bench(
 ) -> Result:
     """Train one pipeline per objective on ``sources``, score all of them on ``targets``, write a report.
 
-    The first objective is the baseline. Everything else has a recipe's defaults; write a recipe for more.
+    The first objective is the baseline. The network is MONAI's FlexibleUNet with an EfficientNet-Lite0 encoder that
+    begins with ImageNet weights (they come with the installation). Everything else has a recipe's defaults; write a
+    recipe for more.
 
     Args:
         data: a dataset's folder, in one of the layouts that ``unshift data check`` recognizes.
@@ -33,7 +42,7 @@ def bench(
         targets: domains that training never sees.
         objectives: names from ``unshift list objectives``.
         steps: gradient steps of each training.
-        size: height and width that images are resized to for the network.
+        size: height and width that images are resized to for the network, multiples of 32.
         runs: where the run folder ``<name of the data's folder>`` is written.
         listener: is told about progress.
 
@@ -48,7 +57,7 @@ def bench(
             "dataset": {"name": member, **settings},
             "protocol": {"sources": list(sources), "targets": list(targets)},
             "input": {"size": list(size)},
-            "network": {"name": "unet", "widths": [32, 64, 128, 256, 512]},
+            "network": NETWORK,
             "train": {"steps": steps, "validate_every": max(1, steps // 10)},
             "pipelines": {name: {"objective": name} for name in objectives},
             "baseline": objectives[0],

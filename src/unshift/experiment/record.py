@@ -8,6 +8,7 @@ Layout::
         recipe.yaml          resolved, every default written out
         run.json             command, code version, environment, dataset folder
         trainings.json       which stored training each pipeline used
+        journals/            copies of the journals of those trainings
         data.json            SHA-256 of every case's files
         split.json           which case is in which part of which fold
         predictions/<fold>/<seed>/<pipeline>/<domain>/<case>.png | .nii.gz
@@ -22,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -34,13 +36,14 @@ from typing import Any
 import torch
 
 from unshift import __version__
-from unshift.config import read_yaml, to_yaml
+from unshift.config import read_yaml, to_plain, to_yaml
 from unshift.contracts import Dataset
 from unshift.errors import ConfigError, DataError
 from unshift.evaluate.protocol import Fold
 from unshift.experiment.events import Listener, silence
 from unshift.recipe import Recipe, parse_recipe
 from unshift.train.devices import Devices
+from unshift.train.settings import BYSTANDERS
 
 _PACKAGES = ("torch", "numpy", "monai", "kornia", "lightning-fabric", "scipy", "scikit-image", "nibabel", "pydicom")
 
@@ -85,14 +88,19 @@ class Run:
         return self.folder.parent / "trainings"
 
     def note_training(self, pipeline: str, fold: Fold, seed: int, key: str) -> None:
-        """Write down which stored training a pipeline used; the report reads its journal by this, not by the code."""
+        """Write down which stored training a pipeline used, and keep a copy of its journal."""
+        if not is_first_process():
+            return
+        journal = self.journal_of(pipeline, fold, seed)
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.store / key / "journal.jsonl", journal)
         path = self.folder / "trainings.json"
         noted = read_json(path) if path.exists() else {}
         write_json(path, {**noted, f"{fold.name}/{seed}/{pipeline}": key})
 
-    def training_of(self, pipeline: str, fold: Fold, seed: int) -> Path:
-        """The folder of the stored training that a pipeline used."""
-        return self.store / read_json(self.folder / "trainings.json")[f"{fold.name}/{seed}/{pipeline}"]
+    def journal_of(self, pipeline: str, fold: Fold, seed: int) -> Path:
+        """The run's own copy of a training's journal, so that a run folder can be moved."""
+        return self.folder / "journals" / fold.name / str(seed) / f"{pipeline}.jsonl"
 
     def pipelines(self, fold: Fold) -> list[str]:
         """What a fold trains: all pipelines; the baseline alone where it trains on the target, for gap recovery."""
@@ -115,8 +123,10 @@ def open_run(
         DataError: the data has changed since the run began.
     """
     folder = runs / recipe.name
+    if any(place.exists() and not place.is_dir() for place in (runs, folder)):
+        raise ConfigError(f"{runs}: is a file; --runs names the folder that runs are kept in. Give another.")
     hashes = {case.key: dataset.fingerprint(case) for domain in dataset.domains for case in dataset.cases(domain)}
-    if not record:
+    if not record or not is_first_process():
         pass
     elif (folder / "recipe.yaml").exists():
         _check_same(folder, recipe, hashes)
@@ -152,6 +162,11 @@ def read_run(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     return recipe, read_json(folder / "run.json")
 
 
+def is_first_process() -> bool:
+    """Whether this process writes; with DDP the others do not."""
+    return not int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+
+
 def read_json(path: Path) -> Any:
     """What :func:`write_json` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
@@ -160,7 +175,7 @@ def read_json(path: Path) -> Any:
 def write_text(path: Path, text: str) -> None:
     """Write to a temporary name, then rename: a reader sees the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # several processes may write the same record
+    temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
@@ -171,18 +186,31 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def _check_same(folder: Path, recipe: Recipe, hashes: Mapping[str, str]) -> None:
-    if read_run(folder)[0] != recipe:
+    if _determined(read_run(folder)[0]) != _determined(recipe):
         raise ConfigError(
             f"{folder}: holds a run of another recipe (see its recipe.yaml). "
             "Give the recipe another name, another --runs folder, or remove this one."
         )
     before = read_json(folder / "data.json")
     changed = sorted(key for key in before.keys() | hashes.keys() if before.get(key) != hashes.get(key))
-    if changed:
+    if changed and not any((folder / "parts").glob("*")):
+        write_json(
+            folder / "data.json", dict(hashes)
+        )  # nothing was scored on the old state: a repaired file is welcome
+    elif changed:
         raise DataError(
             f"{folder}: {len(changed)} case(s) changed since this run began, such as {', '.join(changed[:3])}; "
-            "a run sees one state of the data. Restore them, or use another --runs folder."
+            "a run sees one state of the data. Restore them, remove this folder, or use another --runs folder."
         )
+
+
+def _determined(recipe: Recipe) -> Any:
+    """A recipe without the settings that a resumed run may change (time limit, reading threads, …)."""
+    plain = to_plain(recipe)
+    for settings in (plain["train"], *(p["train"] for p in plain["pipelines"].values() if p["train"])):
+        for name in BYSTANDERS:
+            settings.pop(name)
+    return plain
 
 
 def _processor() -> str:

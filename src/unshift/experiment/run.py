@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from unshift.datasets.opening import open_dataset
-from unshift.errors import ConfigError
+from unshift.errors import ConfigError, ProtocolError
 from unshift.evaluate.comparison import compare
-from unshift.evaluate.protocol import Fold, folds, write_split
+from unshift.evaluate.protocol import Fold, folds, read_split, write_split
 from unshift.evaluate.score import read_scores, write_scores
 from unshift.evaluate.statistics import summarize
 from unshift.experiment.events import Job, Listener, silence
@@ -32,6 +32,17 @@ class Result:
     scores: pd.DataFrame
     summary: pd.DataFrame
     comparisons: pd.DataFrame
+
+    def table(self, metric: str = "dice") -> pd.DataFrame:
+        """``mean [low, high]`` of a metric: pipelines and regions by domain; *seen* marks those trained on."""
+        rows = self.summary[self.summary["metric"] == metric]
+        cells = rows[["mean", "low", "high"]].map("{:.3f}".format)
+        shown = rows.assign(
+            score=cells["mean"] + " [" + cells["low"] + ", " + cells["high"] + "]",
+            place=rows["domain"] + rows["seen"].map({True: " (seen)", False: ""}),
+        )
+        table = shown.pivot(index=["pipeline", "region"], columns="place", values="score")
+        return table.loc[:, list(dict.fromkeys(shown["place"]))].rename_axis(columns=None)
 
 
 def run(
@@ -56,17 +67,36 @@ def run(
     Raises:
         UnshiftError: a recipe, a file or a number that is wrong; the message says what to do.
     """
-    current, plan = prepare(recipe, root=root, runs=runs, devices=devices, listener=listener)
-    write_split(current.folder / "split.json", plan)
+    return execute(*prepare(recipe, root=root, runs=runs, devices=devices, listener=listener))
+
+
+def execute(current: Run, plan: list[Fold]) -> Result:
+    """What :func:`run` does once everything is prepared."""
+    keep_split(current, plan)
     parts = []
     for fold in plan:
-        for seed in recipe.seeds:
+        for seed in current.recipe.seeds:
             for pipeline in current.pipelines(fold):
                 training = train(current, pipeline, fold, seed=seed)
                 parts.append(test(current, pipeline, fold, training, seed=seed))
     scores = pd.concat(parts, ignore_index=True)
     write_scores(current.folder / "scores.parquet", scores)
     return conclude(current, plan, scores)
+
+
+def keep_split(current: Run, plan: list[Fold]) -> None:
+    """Store the split, or check that the stored one is the plan's.
+
+    Raises:
+        ProtocolError: the run was begun with another split; patients would change sides between its parts.
+    """
+    path = current.folder / "split.json"
+    if not path.exists():
+        write_split(path, plan)
+    elif read_split(path, current.dataset) != plan:
+        raise ProtocolError(
+            f"{path}: is another split than this version makes. Remove the run folder, or rename the recipe."
+        )
 
 
 def conclude(current: Run, plan: list[Fold], scores: pd.DataFrame) -> Result:

@@ -14,8 +14,8 @@ from unshift.evaluate.protocol import Fold
 from unshift.evaluate.score import read_scores, score_all, to_frame, write_scores
 from unshift.experiment.events import Event
 from unshift.experiment.record import Run, code_version
-from unshift.experiment.training import Training, apply, fit_normalizations
-from unshift.export.bundle import Bundle, BundleCard, save_bundle
+from unshift.experiment.training import Training, apply, fit_normalizations, identity
+from unshift.export.bundle import MANIFEST, Bundle, BundleCard, save_bundle
 from unshift.predict.predictor import Predictor, fast_layout
 from unshift.recipe import digest
 from unshift.sample import Case, Prediction
@@ -25,10 +25,11 @@ def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) 
     """Scores of every test case of ``fold``, one row per region and metric; taken from the run when already there."""
     title = job_name(pipeline, fold, seed)
     stored = run.folder / "parts" / f"{part_key(run, pipeline, fold, training)}.parquet"
-    if stored.exists():
+    if stored.exists() and _is_complete(run, pipeline, fold, seed):
         run.listener(Event(title, len(fold.test), len(fold.test), "already there"))
         return read_scores(stored)
     normalizations = _repairs(run, pipeline, fold, training)
+    run.listener(Event(title, 0, len(fold.test)))
     keep_bundle(run, pipeline, fold, training, seed=seed)
     predictor = Predictor(
         fast_layout(training.objective, run.recipe.input.size),
@@ -73,9 +74,9 @@ def part_key(run: Run, pipeline: str, fold: Fold, training: Training) -> str:
     """The hash of everything that decides these scores."""
     return digest(
         training.key,
-        training.selected,
-        run.recipe.pipelines[pipeline].normalizations,
-        run.recipe.predict,
+        training.step,
+        [identity("normalizations", reference) for reference in run.recipe.pipelines[pipeline].normalizations],
+        run.recipe.predict.model_dump(mode="json", exclude={"batch_size", "probabilities"}),
         run.recipe.evaluate,
         [run.hashes[case.key] for case in fold.test],
         pipeline,
@@ -86,6 +87,19 @@ def part_key(run: Run, pipeline: str, fold: Fold, training: Training) -> str:
 def prediction_path(folder: Path, pipeline: str, fold: str, seed: int, case: Case) -> Path:
     """Where a run keeps a predicted label map, without its ending (``.png`` for pictures, ``.nii.gz`` for volumes)."""
     return folder / "predictions" / fold / str(seed) / pipeline / case.domain / case.name
+
+
+def prediction_file(folder: Path, pipeline: str, fold: str, seed: int, case: Case) -> Path | None:
+    """The file of a predicted label map, or None when it is not there."""
+    path = prediction_path(folder, pipeline, fold, seed, case)
+    files = (path.with_name(path.name + ending) for ending in (".png", ".nii.gz"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _is_complete(run: Run, pipeline: str, fold: Fold, seed: int) -> bool:
+    """Whether the bundle and every prediction that belong to stored scores are still there."""
+    bundle = run.folder / "bundles" / fold.name / str(seed) / pipeline / MANIFEST
+    return bundle.is_file() and all(prediction_file(run.folder, pipeline, fold.name, seed, c) for c in fold.test)
 
 
 def write_prediction(path: Path, prediction: Prediction) -> Path:
@@ -115,7 +129,7 @@ def keep_bundle(run: Run, pipeline: str, fold: Fold, training: Training, *, seed
             trained_on=f"{recipe.dataset.name}: {', '.join(fold.sources)} ({len(fold.train)} cases)",
             recipe=to_yaml(recipe),
             code_version=code_version(),
-            figures={"training": training.key, "selected": training.selected, "seed": seed},
+            figures={"training": training.key, "step": training.step, "seed": seed},
         ),
     )
     path = run.folder / "bundles" / fold.name / str(seed) / pipeline

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,18 +31,17 @@ from unshift.train.loader import Loader
 from unshift.train.loop import Trained, fit
 from unshift.train.settings import BYSTANDERS, Progress
 
-Which = Literal["last", "best"] | int
 _STANDARDIZATION_SAMPLES = 100
 
 
 @dataclass(frozen=True)
 class Training:
-    """Selected weights and what they were trained with."""
+    """Selected weights, the step that they are of, and what they were trained with."""
 
     objective: Objective
     preprocessing: tuple[Normalization, ...]
     key: str
-    selected: str
+    step: int
     trained: Trained
 
 
@@ -57,7 +58,6 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     protocol.require(objective.setting, fold, objective=recipe.pipelines[pipeline].objective.name)
     if not steps_kept(folder):
         objective.network.standardize(*channel_statistics(apply(preprocessing, s) for s in _spread(run, fold.train)))
-    run.note_training(pipeline, fold, seed, job.key)
     trained = fit(
         objective,
         Loader(
@@ -75,10 +75,12 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
         validate=_validator(run, fold.validation, preprocessing),
         listener=lambda progress: run.listener(_event(job.name, progress)),
     )
-    which = _select(run, fold, objective, preprocessing, folder)
-    load_weights(objective, folder, which)
+    run.note_training(pipeline, fold, seed, job.key)
+    run.listener(Event(job.name, job.total, job.total, f"stopped by {trained.stopped} at step {trained.step}"))
+    step = _select(run, fold, objective, preprocessing, trained)
+    load_weights(objective, folder, step)
     objective.to(run.devices.device)
-    return Training(objective.eval(), preprocessing, job.key, str(which), trained)
+    return Training(objective.eval(), preprocessing, job.key, step, trained)
 
 
 def train_job(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Job:
@@ -88,24 +90,40 @@ def train_job(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Job:
 
 
 def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
-    """The hash of what decides the weights: data, split, preprocessing, network, objective, settings, seed."""
+    """The hash of what decides the weights: data, split, code and settings of every member that takes part, seed.
+
+    ``max_minutes`` and other :data:`BYSTANDERS` do not enter: a stored training that was stopped by the clock goes on
+    when it is given more time, and one that is further along than a limit asks for is used as it is.
+    """
     recipe = run.recipe
     parts = {name: [run.hashes[case.key] for case in getattr(fold, name)] for name in ("train", "validation")}
+    objective, network = recipe.pipelines[pipeline].objective, recipe.network_of(pipeline)
     return digest(
         __version__,
         recipe.dataset,
         fold.sources,
         parts,
-        recipe.preprocessing,
         recipe.input,
-        recipe.network_of(pipeline),
-        recipe.pipelines[pipeline].objective,
+        identity("networks", network),
+        identity("objectives", objective),
+        [identity("normalizations", reference) for reference in recipe.preprocessing],
         recipe.train_of(pipeline).model_dump(mode="json", exclude=set(BYSTANDERS)),
-        recipe.predict,
+        # Validation chooses the best weights, and depends on how labels are predicted and empty ones counted.
+        recipe.predict.model_dump(mode="json", exclude={"batch_size", "probabilities"}),
         recipe.evaluate.both_empty,
+        # The oracle compares the weights of every validation; a training that kept only the best cannot serve it.
         recipe.selection == "oracle",
         seed,
     )
+
+
+def identity(family: str, reference: MemberRef) -> tuple[str, ...]:
+    """What a member will do: its settings, its source file, and the content of the files that its settings name."""
+    settings = load_config(family, reference, where=family).model_dump(mode="json")
+    source = Path(inspect.getfile(discover.load(family, reference.name)))
+    files = [source, *(Path(v) for v in settings.values() if isinstance(v, str) and Path(v).is_file())]
+    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return (reference.name, digest(settings), *hashes)
 
 
 def build_objective(recipe: Recipe, pipeline: str, task: Task, *, sources: Sequence[str], seed: int) -> Objective:
@@ -168,7 +186,7 @@ def _unlabeled(run: Run, cases: Sequence[Case]) -> Iterator[Sample]:
 
 def _spread(run: Run, cases: Sequence[Case]) -> Iterator[Sample]:
     """Evenly spaced cases, at most a hundred: enough for a channel's mean and deviation."""
-    step = max(1, len(cases) // _STANDARDIZATION_SAMPLES)
+    step = math.ceil(len(cases) / _STANDARDIZATION_SAMPLES)
     return _unlabeled(run, list(islice(cases, 0, None, step)))
 
 
@@ -194,22 +212,32 @@ def _validator(
         )
         values = []
         for case in cases:
-            reference = cache.setdefault(case.key, run.dataset.read(case))
+            if case.key not in cache:
+                cache[case.key] = run.dataset.read(case)
+            reference = cache[case.key]
             rows = score(predictor.predict(reference.unlabeled()), reference, run.dataset.task, config=config)
             values += [row.value for row in rows if row.value == row.value]
-        return sum(values) / len(values) if values else 0.0
+        return sum(values) / len(values) if values else math.nan
 
     return validate
 
 
-def _select(run: Run, fold: Fold, objective: Objective, preprocessing: Sequence[Normalization], folder: Path) -> Which:
-    def score_step(step: int) -> float:
-        load_weights(objective, folder, step)
-        unseen = [case for case in fold.test if not fold.seen(case)]
-        validate = _validator(run, unseen, preprocessing)
-        return validate(objective.eval()) if validate else 0.0
+def _select(
+    run: Run, fold: Fold, objective: Objective, preprocessing: Sequence[Normalization], trained: Trained
+) -> int:
+    """The step whose weights the recipe's rule chooses; the oracle scores each kept step on the fold's target."""
+    target = [case for case in fold.test if fold.kind == "upper_bound" or not fold.seen(case)]
 
-    return select.choose(run.recipe.selection, folder, score_step=score_step)
+    def score_step(step: int) -> float:
+        load_weights(objective, trained.folder, step)
+        validate = _validator(run, target, preprocessing)
+        return validate(objective.eval()) if validate else math.nan
+
+    chosen = select.choose(run.recipe.selection, trained.folder, score_step=score_step)
+    if chosen == "best":
+        assert trained.best_step is not None  # the rule has checked it
+        return trained.best_step
+    return trained.step if chosen == "last" else chosen
 
 
 def _event(job: str, progress: Progress) -> Event:

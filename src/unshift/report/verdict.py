@@ -183,6 +183,7 @@ def _sentence(report: Report, findings: tuple[Finding, ...]) -> str:
     focus = max(losses, key=lambda found: found.loss.mean if found.loss else -math.inf)
     repairs = next(f.repairs for f in findings if f.loss is focus)
     clauses = [f"{trained}, {name} {_loss_clause(losses, focus, measure)}", *_repair_clauses(focus, repairs, measure)]
+    clauses += _elsewhere(report, findings, [r.pipeline for r in repairs if r.verdict > 0])
     return "; ".join(clauses) + "."
 
 
@@ -232,6 +233,18 @@ def _repair_clauses(focus: Loss, repairs: tuple[Repair, ...], measure: str) -> l
         verb = "makes" if len(harms) == 1 else "make"
         named = _names(harms) if len(harms) < 3 else f"{len(harms)} of {len(repairs)} repairs"
         clauses.append(f"{named} {verb} it worse")
+    return clauses
+
+
+def _elsewhere(report: Report, findings: tuple[Finding, ...], helping: Sequence[str]) -> list[str]:
+    """Domains, unseen and in-domain, that a repair which helps on the worst one makes clearly worse."""
+    places = [(f.loss.domain, f.repairs) for f in findings]
+    places += [(domain, repairs_on(report, domain, seen=True)) for domain, seen in report.columns() if seen]
+    clauses = []
+    for pipeline in helping:
+        harmed = [d for d, repairs in places if any(r.pipeline == pipeline and r.verdict < 0 for r in repairs)]
+        if harmed:
+            clauses.append(f"but `{pipeline}` makes it worse on {listing(list(dict.fromkeys(harmed)))}")
     return clauses
 
 

@@ -150,6 +150,7 @@ class _Training:
         finally:
             if self.journal is not None:
                 self.journal.close()
+        self.fabric.barrier()  # what follows reads the folder that the first process has just written
         return _trained(self.folder, self.state)
 
     def _loop(self, batches: Ahead[Pair]) -> None:
@@ -212,11 +213,12 @@ class _Training:
                     module.training = training
         score = self.fabric.broadcast(score)
         state = self.state
-        state.validated_step, state.score = state.step, score
-        if not math.isnan(score) and (state.best_score is None or score > state.best_score):
-            state.best_step, state.best_score, state.stale = state.step, score, 0
-        else:
-            state.stale += 1
+        with self.interruption.shield():  # a checkpoint holds all of a validation or nothing of it
+            state.validated_step, state.score = state.step, score
+            if not math.isnan(score) and (state.best_score is None or score > state.best_score):
+                state.best_step, state.best_score, state.stale = state.step, score, 0
+            else:
+                state.stale += 1
         self._note("validation", score=score, best_step=state.best_step, seconds=self._seconds())
 
     def _save(self) -> None:
