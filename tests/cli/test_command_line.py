@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -20,6 +22,8 @@ from experiment_recipes import TINY
 from unshift.cli.main import VERBS, build
 
 COMMAND = [sys.executable, "-c", "from unshift.cli.main import main; main()"]
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def call(*arguments: str | Path) -> Result:
@@ -123,6 +127,8 @@ def test_report_and_compare(bench_folder: Path, tmp_path: Path) -> None:
     assert {row["pipeline"] for row in rows} == {"equalized"}
     assert (tmp_path / "c.csv").stat().st_size > 0
     assert call("compare", bench_folder / "scores.parquet", "--baseline", "bse").exit_code == 2
+    assert "Did you mean 'dice'" in call("compare", bench_folder / "scores.parquet", "--metric", "dicee").output
+    assert call("compare", bench_folder / "scores.parquet", "-o", tmp_path / "no" / "c.csv").exit_code == 2
 
 
 def test_train_writes_a_bundle_that_predict_takes(recipe: Path, tmp_path: Path) -> None:
@@ -190,6 +196,38 @@ def test_data_check_and_show(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert np.asarray(Image.open(tmp_path / "sheet.png")).shape[1] > 400
     assert call("data", "check", tmp_path / "nowhere").exit_code == 2
+
+
+def weights_of(runs: Path) -> list[str]:
+    """SHA-256 of the last weights of every training."""
+    folders = sorted((runs / "trainings").iterdir())
+    last = [sorted((folder / "checkpoints").glob("step_*"))[-1] for folder in folders]
+    return [hashlib.sha256((step / "weights.safetensors").read_bytes()).hexdigest() for step in last]
+
+
+def journal_lines(runs: Path) -> int:
+    return sum(p.read_text(encoding="utf-8").count("\n") for p in runs.glob("trainings/*/journal.jsonl"))
+
+
+def test_killed_twice_the_run_ends_with_the_same_weights_and_scores(recipe: Path, tmp_path: Path) -> None:
+    options = ["--set", "train.steps=60", "--set", "train.checkpoint_every=5", "--set", "train.validate_every=10"]
+    whole = subprocess.run(
+        [*COMMAND, "bench", str(recipe), "--runs", str(tmp_path / "whole"), *options], env=ONE_THREAD
+    )
+    assert whole.returncode == 0
+    arguments = [*COMMAND, "bench", str(recipe), "--runs", str(tmp_path / "killed"), *options]
+    for steps in (3, 12):
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD)
+        while journal_lines(tmp_path / "killed") < steps:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    assert subprocess.run(arguments, env=ONE_THREAD).returncode == 0
+    assert weights_of(tmp_path / "killed") == weights_of(tmp_path / "whole")
+    scores = [pd.read_parquet(tmp_path / name / "tiny" / "scores.parquet") for name in ("killed", "whole")]
+    assert scores[0].equals(scores[1])
+    assert not [p for p in (tmp_path / "killed").rglob("*") if p.name.endswith(".partial")]
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(recipe: Path, tmp_path: Path) -> None:

@@ -29,6 +29,16 @@ def test_gallery_shows_the_worst_and_best_of_the_baseline(finished: Result, open
         assert item.image.shape[1:] == item.reference.shape == item.prediction.shape
 
 
+def test_the_worst_distance_is_the_largest(finished: Result) -> None:
+    recipe = tiny(evaluate={"metrics": ["hd95", "dice"]})
+    current, plan = prepare(recipe, root=None, runs=finished.folder.parent, record=False)
+    items = [i for i in gallery(current, plan, finished.scores) if i.domain == "B" and i.pipeline == "baseline"]
+    rows = finished.scores.query("metric == 'hd95' and domain == 'B' and pipeline == 'baseline'")
+    shown = {i.rank: i.score for i in items}
+    assert shown["worst"] == pytest.approx(rows["value"].max())
+    assert shown["best"] == pytest.approx(rows["value"].min())
+
+
 def test_distributions_integrate_to_one(opened) -> None:
     found = list(distributions(*opened))
     assert {(d.domain, d.is_target) for d in found} == {("A", False), ("B", True)}

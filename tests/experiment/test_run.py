@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from experiment_recipes import tiny
-from unshift.datasets import phantom
+from experiment_recipes import TINY, tiny
+from unshift.config import MemberRef
 from unshift.errors import ConfigError
 from unshift.evaluate.score import read_scores
 from unshift.experiment.events import Event
 from unshift.experiment.run import Result, jobs, prepare, report_again, run
 from unshift.experiment.testing import prediction_path
-from unshift.sample import Case
+from unshift.geometry import InputConfig, stack
+from unshift.networks.building import build_network
+from unshift.recipe import Recipe
+from unshift.sample import Case, Task
+
+SHORT = {"steps": 2, "batch_size": 2, "validate_every": 1, "precision": "32"}
 
 
 def test_a_run_leaves_what_it_says(finished: Result) -> None:
@@ -72,57 +84,132 @@ def test_no_report_without_scores(tmp_path: Path) -> None:
         report_again(tmp_path)
 
 
-def test_training_never_opens_a_held_out_label(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Reading a label of the held-out domain, or of a test patient, raises until training has ended."""
-    recipe = tiny(train={"steps": 2, "batch_size": 2, "validate_every": 1, "precision": "32"})
-    _, plan = prepare(recipe, root=None, runs=tmp_path, record=False)
-    forbidden = {case.key for case in plan[0].test}
-    assert {key.split("/")[0] for key in forbidden} == {"A", "B"}
-    trained: list[str] = []
-    opened: list[str] = []
-    door = phantom.MEMBER.read_label_map
+class Guard:
+    """Makes every door to a held-out label raise until testing begins, and counts who comes through afterwards."""
 
-    def guard(self: object, case: Case) -> object:
-        if case.key in forbidden:
-            if not trained:
-                raise AssertionError(f"{case.key}: a held-out label was opened before testing")
-            opened.append(case.key)
-        return door(self, case)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, member: type, forbidden: set[str]) -> None:
+        self.is_armed, self.opened, self.forbidden = True, set[str](), forbidden
+        for name in ("read_label_map", "read_stored"):
+            if hasattr(member, name):
+                monkeypatch.setattr(member, name, self.door(getattr(member, name)))
 
-    def listen(event: Event) -> None:
-        if event.job.startswith("train") and event.done == event.total:
-            trained.append(event.job)
+    def door(self, inner: Callable[..., object]) -> Callable[..., object]:
+        def read(dataset: object, case: Case) -> object:
+            if case.key in self.forbidden:
+                if self.is_armed:
+                    raise AssertionError(f"{case.key}: a held-out label was opened before testing")
+                self.opened.add(case.key)
+            return inner(dataset, case)
 
-    monkeypatch.setattr(phantom.MEMBER, "read_label_map", guard)
-    run(recipe, runs=tmp_path, listener=listen)
-    assert set(opened) == forbidden
+        return read
+
+    def listen(self, event: Event) -> None:
+        """Weights are chosen when testing begins, and never again."""
+        self.is_armed = not event.job.startswith("test ")
 
 
-def test_the_guard_would_catch_a_leak(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The oracle rule does look: under it, the same door raises, so the test above can fail."""
+def guarded(recipe: Recipe, root: Path | None, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Guard:
+    current, plan = prepare(recipe, root=root, runs=runs, record=False)
+    return Guard(monkeypatch, type(current.dataset), {case.key for case in plan[0].test})
+
+
+def test_training_and_selection_never_open_a_held_out_label(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the held-out domain's labels nor those of test patients of the source."""
+    recipe = tiny(train=SHORT, pipelines={"baseline": {}})
+    guard = guarded(recipe, None, tmp_path, monkeypatch)
+    assert {key.split("/")[0] for key in guard.forbidden} == {"A", "B"}
+    run(recipe, runs=tmp_path, listener=guard.listen)
+    assert guard.opened == guard.forbidden
+
+
+def test_the_same_on_a_folder_of_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for domain, part in itertools.product("ab", ("images", "masks")):
+        (tmp_path / "set" / domain / part).mkdir(parents=True)
+        for i in range(8):
+            array = rng.integers(0, 255, (32, 32), dtype=np.uint8) if part == "images" else np.eye(32, dtype=np.uint8)
+            Image.fromarray(array).save(tmp_path / "set" / domain / part / f"{i}.png")
     recipe = tiny(
-        selection="oracle",
-        train={"steps": 2, "batch_size": 2, "validate_every": 1, "precision": "32", "keep": "all"},
+        dataset={"name": "folder", "channels": 1},
+        protocol={"sources": ["a"], "targets": ["b"], "validation": 0.2, "test": 0.3},
+        train=SHORT,
+        pipelines={"baseline": {}},
     )
-    _, plan = prepare(recipe, root=None, runs=tmp_path, record=False)
-    forbidden = {case.key for case in plan[0].test}
-    door = phantom.MEMBER.read_label_map
+    guard = guarded(recipe, tmp_path / "set", tmp_path / "runs", monkeypatch)
+    run(recipe, root=tmp_path / "set", runs=tmp_path / "runs", listener=guard.listen)
+    assert guard.opened == guard.forbidden
 
-    def guard(self: object, case: Case) -> object:
-        if case.key in forbidden:
-            raise AssertionError("held-out label opened")
-        return door(self, case)
 
-    monkeypatch.setattr(phantom.MEMBER, "read_label_map", guard)
-    with pytest.raises(AssertionError, match="held-out label opened"):
-        run(recipe, runs=tmp_path)
+def test_the_same_guard_catches_a_rule_that_looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The oracle selects by the target's labels: under it the guard above raises, so the tests above can fail."""
+    recipe = tiny(selection="oracle", train={**SHORT, "keep": "all"}, pipelines={"baseline": {}})
+    guard = guarded(recipe, None, tmp_path, monkeypatch)
+    with pytest.raises(AssertionError, match="a held-out label was opened before testing"):
+        run(recipe, runs=tmp_path, listener=guard.listen)
+
+
+@pytest.mark.parametrize("selection", ["source_validation", "oracle"])
+def test_upper_bound_and_several_seeds(tmp_path: Path, selection: str) -> None:
+    recipe = tiny(
+        selection=selection,
+        seeds=[0, 1],
+        protocol={"sources": ["A"], "targets": ["B"], "validation": 0.2, "test": 0.3, "upper_bound": True},
+        train={**SHORT, "keep": "all"},
+    )
+    result = run(recipe, runs=tmp_path)
+    bound = result.scores[result.scores["fold"] == "upper-bound-B"]
+    assert set(bound["pipeline"]) == {"baseline"}
+    assert set(result.scores["seed"]) == {0, 1}
+    assert len(list((tmp_path / "trainings").iterdir())) == 4
+    text = result.report.read_text(encoding="utf-8")
+    assert "For gap recovery the baseline was also trained on B itself" in text
+
+
+def test_leave_one_out(tmp_path: Path) -> None:
+    recipe = tiny(protocol={"leave_one_out": True, "validation": 0.2, "test": 0.3}, train=SHORT)
+    result = run(recipe, runs=tmp_path)
+    unseen = result.scores[~result.scores["seen"]]
+    assert {(r.fold, r.domain) for r in unseen.itertuples()} == {("A", "A"), ("B", "B")}
+
+
+def test_what_was_deleted_comes_back(tmp_path: Path) -> None:
+    recipe = tiny(train=SHORT)
+    first = run(recipe, runs=tmp_path)
+    shutil.rmtree(first.folder / "bundles")
+    next((first.folder / "predictions").rglob("*.png")).unlink()
+    again = run(recipe, runs=tmp_path)
+    assert again.scores.equals(first.scores)
+    assert len(list((first.folder / "bundles").rglob("bundle.yaml"))) == 2
+
+
+def test_a_time_limit_may_change_and_scores_follow_the_weights(tmp_path: Path) -> None:
+    long = {**TINY["train"], "steps": 12, "validate_every": 3}
+    cut = run(tiny(train={**long, "max_minutes": 1e-6}, selection="last"), runs=tmp_path)
+    steps = [json.loads(p.read_text(encoding="utf-8"))["step"] for p in (tmp_path / "trainings").rglob("state.json")]
+    assert max(steps) < 12
+    whole = run(tiny(train=long, selection="last"), runs=tmp_path)
+    again = run(tiny(train={**long, "max_minutes": 1e-6}, selection="last"), runs=tmp_path)
+    assert len(list((tmp_path / "trainings").iterdir())) == 1
+    assert len(list((cut.folder / "parts").iterdir())) == 4
+    assert again.scores.equals(whole.scores)
+
+
+def test_channels_and_neighbours() -> None:
+    """Three channels of five stacked slices: standardization is repeated for each slice."""
+    network = build_network(
+        MemberRef.model_validate({"name": "unet", "widths": [4, 8]}),
+        Task(3, ("background", "organ"), spatial_dims=3),
+        InputConfig(size=(16, 16), neighbours=2),
+    )
+    network.standardize(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 4.0]))
+    volume = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1, 1).expand(3, 6, 16, 16)
+    standardized = (stack(volume, 2, 2) - network.input_mean.view(-1, 1, 1)) / network.input_deviation.view(-1, 1, 1)
+    assert network.in_channels == 15
+    assert standardized.abs().max() == 0
 
 
 def test_oracle_marks_the_page(tmp_path: Path) -> None:
-    recipe = tiny(
-        selection="oracle",
-        train={"steps": 2, "batch_size": 2, "validate_every": 1, "precision": "32", "keep": "all"},
-    )
+    recipe = tiny(selection="oracle", train={**SHORT, "keep": "all"})
     result = run(recipe, runs=tmp_path)
     assert "oracle" in result.report.read_text(encoding="utf-8").lower()
 

@@ -43,9 +43,10 @@ def test_part_key_follows_what_decides_the_scores(finished: Result, tmp_path: Pa
     for change in (
         {},
         {"evaluate": {"metrics": ["dice"]}},
+        {"protocol": {**TINY["protocol"], "test": 0.4}},
         {"pipelines": {**TINY["pipelines"], "baseline": {"normalizations": ["zscore"]}}},
     ):
         current, plan = prepare(tiny(**change), root=None, runs=finished.folder.parent, record=False)
         training = train(current, "baseline", plan[0], seed=0)
         keys.add(part_key(current, "baseline", plan[0], training))
-    assert len(keys) == 3
+    assert len(keys) == 4

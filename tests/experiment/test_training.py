@@ -18,6 +18,7 @@ from unshift.experiment.training import (
     build_objective,
     channel_statistics,
     fit_normalizations,
+    identity,
     train,
     training_key,
 )
@@ -65,6 +66,17 @@ def test_what_determines_a_training_changes_its_key(change: dict[str, object], t
 )
 def test_what_does_not_determine_it_leaves_the_key(change: dict[str, object], tmp_path: Path) -> None:
     assert key(tiny(**change), tmp_path) == key(tiny(), tmp_path)
+
+
+def test_the_content_of_a_weights_file_changes_the_key(tmp_path: Path) -> None:
+    """Pretrained weights are told apart by what is in the file, not by its name."""
+    found = []
+    for content in (b"one", b"two"):
+        (tmp_path / "w.safetensors").write_bytes(content)
+        reference = MemberRef.model_validate({"name": "unet", "weights": str(tmp_path / "w.safetensors")})
+        found.append(identity("networks", reference))
+    assert found[0] != found[1]
+    assert identity("objectives", MemberRef(name="erm")) != identity("objectives", MemberRef(name="augmented"))
 
 
 def test_test_time_normalizations_share_the_training(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from unshift.cli.console import emit, guarded, messages, output
 from unshift.errors import DataError, UnshiftError
 from unshift.experiment.deployment import Accelerator, predict_files
 
-EXAMPLE = "Example: [bold]unshift predict runs/demo/bundles/B/0/baseline images/*.png --output predictions[/bold]"
+EXAMPLE = "Example: [bold]unshift predict runs/demo/bundles/B+C/0/baseline images/*.png --output predictions[/bold]"
 
 
 def register(app: typer.Typer) -> None:

@@ -90,8 +90,8 @@ def _describe_fold(fold: Fold) -> str:
     trained = f"({len(fold.train)} cases; {len(fold.validation)} for validation)"
     if fold.kind == "upper_bound":
         return (
-            f"For gap recovery the baseline was also trained on {', '.join(fold.sources)} itself {trained} and tested on "
-            f"{len(fold.test)} held-out cases of it; no other table uses this."
+            f"For gap recovery the baseline was also trained on {', '.join(fold.sources)} itself {trained} and tested "
+            f"on {len(fold.test)} held-out cases of it; no other table uses this."
         )
     return (
         f"Fold {fold.name}: trained on {', '.join(fold.sources)} {trained}, tested on {sum(map(fold.seen, fold.test))} "
