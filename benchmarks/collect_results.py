@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unshift.experiment.record import read_run
 
-TABLES = ("headline", "differences", "worst", "metric_hd95", "metric_recall", "metric_precision", "alarms")
+TABLES = ("headline", "differences", "worst", "metric_hd95", "metric_recall", "metric_precision", "false_alarms")
 
 
 def page(run: Path, output: Path) -> Path:
