@@ -150,6 +150,18 @@ def test_train_writes_a_bundle_that_predict_takes(recipe: Path, tmp_path: Path) 
     assert "Nothing was trained" in call("train", recipe, "--runs", tmp_path / "no", "--dry-run").output
 
 
+@pytest.mark.slow
+def test_two_processes_train_one_bundle(recipe: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(recipe), "--runs", str(tmp_path / "runs"), "--devices", "2", "--accelerator", "cpu"]
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("unshift")), *arguments], capture_output=True, text=True, env=ONE_THREAD
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Bundle: ") == 1
+    assert len(list((tmp_path / "runs").rglob("bundle.yaml"))) == 1
+    assert not [p for p in (tmp_path / "runs").rglob("*") if p.name.endswith(".partial")]
+
+
 def folder_dataset(root: Path) -> Path:
     rng = np.random.default_rng(0)
     for domain in ("a", "b"):

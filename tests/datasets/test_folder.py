@@ -39,7 +39,9 @@ def test_declared_values_classes_and_spacing(pairs) -> None:
 
 
 def test_no_root_and_no_domain_show_the_expected_tree(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"(?s)no folder was given; its root \(--data\) is required.*<root>/<domain>/images"):
+    with pytest.raises(
+        DataError, match=r"(?s)no folder was given; its root \(--data\) is required.*<root>/<domain>/images"
+    ):
         opened(None)
     with pytest.raises(DataError, match=r"(?s)gone: no such folder.*<root>/<domain>/images"):
         opened(tmp_path / "gone")

@@ -10,7 +10,7 @@ from unshift.cli.console import Bars, emit, guarded, output
 from unshift.errors import UnknownName
 from unshift.evaluate.protocol import Fold
 from unshift.experiment.deployment import Accelerator
-from unshift.experiment.events import Job
+from unshift.experiment.events import Job, silence
 from unshift.experiment.record import is_first_process
 from unshift.experiment.run import prepare
 from unshift.experiment.testing import keep_bundle
@@ -63,7 +63,9 @@ def train(
         output.print(f"{job.name}: {job.total} steps, {len(chosen.train)} cases, key {job.key}. Nothing was trained.")
         return
     with Bars([job]) as bars:
-        current, _ = prepare(loaded, root=data, runs=runs, devices=where, listener=bars)
+        current, _ = prepare(
+            loaded, root=data, runs=runs, devices=where, listener=bars if is_first_process() else silence
+        )
         training = train_pipeline(current, name, chosen, seed=number)
     if not is_first_process():
         return
