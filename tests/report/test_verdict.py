@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unshift.contracts import Card
+from unshift.report.content import Report
 from unshift.report.verdict import Estimate, average, difference, judge
 
 SUMMARY = ["pipeline", "domain", "seen", "mean", "low", "high"]
@@ -189,3 +191,45 @@ def test_intervals_cover_as_they_should() -> None:
         hits += found.low <= 0.6 <= found.high
     assert 0.93 <= hits / 2000 <= 0.965
     assert average([a, a]).high - average([a, a]).low == pytest.approx((a.high - a.low) / 2**0.5)
+
+
+def test_a_repair_that_costs_elsewhere_is_not_praised_alone() -> None:
+    """Summary and differences of one repair: +30 on B, -12 on C, -0.4 in-domain."""
+    names = {"A": (0.99, True), "B": (0.33, False), "C": (0.66, False)}
+    summary = pd.DataFrame(
+        [
+            dict(pipeline="baseline", domain=d, region="r", metric="dice", mean=m, low=m - 0.02, high=m + 0.02)
+            | dict(n_scored=9, n_undefined=0, n_missing=0, unit="1", seen=s)
+            for d, (m, s) in names.items()
+        ]
+    )
+    gains = {"A": -0.004, "B": 0.30, "C": -0.12}
+    comparisons = pd.DataFrame(
+        [
+            dict(pipeline="fix", baseline="baseline", domain=d, region="r", metric="dice", difference=g, low=g - 0.001)
+            | dict(high=g + 0.001, p=0.001, p_holm=0.002, n=9, wins=0, seen=names[d][1])
+            for d, g in gains.items()
+        ]
+    )
+    scores = summary.assign(patient="p", case="c", value=summary["mean"], dataset="d", fold="f", seed=0)
+    report = Report(
+        title="t",
+        card=Card("t", "s", "l", "p", "x"),
+        sources=("A",),
+        protocol="",
+        selection="",
+        is_oracle=False,
+        recipe="",
+        environment={},
+        code_version="",
+        seeds=(0,),
+        data_hashes={},
+        command="",
+        scores=scores,
+        summary=summary,
+        comparisons=comparisons,
+        baseline="baseline",
+        pipelines={"baseline": "", "fix": ""},
+    )
+    sentence = judge(report).sentence
+    assert "`fix` recovers 30.0 of them; but `fix` costs 12.0 on C." in sentence

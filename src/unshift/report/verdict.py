@@ -16,6 +16,7 @@ from unshift.report.content import Report
 from unshift.report.number import LOWER_IS_BETTER, interval, listing, percent, plain, title
 
 LEVEL = 0.05
+ONE_POINT = 0.01
 
 
 @dataclass(frozen=True)
@@ -237,14 +238,19 @@ def _repair_clauses(focus: Loss, repairs: tuple[Repair, ...], measure: str) -> l
 
 
 def _elsewhere(report: Report, findings: tuple[Finding, ...], helping: Sequence[str]) -> list[str]:
-    """Domains, unseen and in-domain, that a repair which helps on the worst one makes clearly worse."""
+    """What a repair that helps on the worst domain costs on others; less than a point is left to the page below."""
     places = [(f.loss.domain, f.repairs) for f in findings]
     places += [(domain, repairs_on(report, domain, seen=True)) for domain, seen in report.columns() if seen]
     clauses = []
     for pipeline in helping:
-        harmed = [d for d, repairs in places if any(r.pipeline == pipeline and r.verdict < 0 for r in repairs)]
-        if harmed:
-            clauses.append(f"but `{pipeline}` makes it worse on {listing(list(dict.fromkeys(harmed)))}")
+        costs = {
+            domain: f"{plain(-r.gain.mean, r.gain.unit)} on {domain}"
+            for domain, repairs in places
+            for r in repairs
+            if r.pipeline == pipeline and r.verdict < 0 and (r.gain.unit != "1" or r.gain.mean <= -ONE_POINT)
+        }
+        if costs:
+            clauses.append(f"but `{pipeline}` costs {listing(list(costs.values()))}")
     return clauses
 
 
