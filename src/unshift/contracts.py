@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unshift.config import Config
-from unshift.errors import DataError
+from unshift.errors import BundleError, DataError
 from unshift.sample import Batch, Case, Sample, Task, UnlabeledBatch
 
 
@@ -88,7 +88,8 @@ class Card:
 class Dataset(Member, ABC):
     """Cases by domain, and the two doors through which their content comes: image and label map.
 
-    ``read_label_map`` is the only way to a label. Nothing before ``evaluate`` calls it for a held-out case.
+    ``read_label_map`` is the way to a label (``audit`` also looks at values as stored). Nothing opens it for a held-out
+    case before testing begins, except the selection rule that says so in its name, ``oracle``.
     """
 
     card: ClassVar[Card]
@@ -163,8 +164,6 @@ class Normalization(Member, ABC):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """The inverse of :meth:`state_dict`; unknown or missing names raise :class:`BundleError`."""
-        from unshift.errors import BundleError
-
         if state:
             raise BundleError(
                 f"{type(self).__name__}: found state {sorted(state)}; this normalization has none. "

@@ -1,4 +1,4 @@
-"""Predict a fold's test cases with one pipeline and score them: the only place that reads test labels."""
+"""Predict a fold's test cases with one pipeline, write them, score them."""
 
 from __future__ import annotations
 

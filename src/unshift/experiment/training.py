@@ -7,7 +7,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -187,7 +186,7 @@ def _unlabeled(run: Run, cases: Sequence[Case]) -> Iterator[Sample]:
 def _spread(run: Run, cases: Sequence[Case]) -> Iterator[Sample]:
     """Evenly spaced cases, at most a hundred: enough for a channel's mean and deviation."""
     step = math.ceil(len(cases) / _STANDARDIZATION_SAMPLES)
-    return _unlabeled(run, list(islice(cases, 0, None, step)))
+    return _unlabeled(run, cases[::step])
 
 
 def _validator(
