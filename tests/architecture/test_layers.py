@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "unshift"
 LAYERS = (
     ("errors",),
-    ("sample", "config", "discover", "randomness"),
+    ("sample", "config", "discover", "randomness", "weights"),
     ("contracts",),
     ("geometry",),
     ("formats", "normalizations", "augmentations", "layers", "losses", "metrics", "phantom"),

@@ -26,7 +26,8 @@ from unshift.sample import Sample
 NAMES = discover.names("datasets")
 OWN = ("folder", "nnunet")
 CARDS = [name for name in NAMES if getattr(discover.load("datasets", name), "published", ())]
-GENERATED = [name for name in NAMES if name not in (*OWN, *CARDS)]
+WRAPPERS = ("shifted",)
+GENERATED = [name for name in NAMES if name not in (*OWN, *CARDS, *WRAPPERS)]
 
 
 def build(name: str, root: Path | None, **settings) -> Dataset:
@@ -98,6 +99,14 @@ def test_without_its_folder_it_says_what_it_expects(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", GENERATED)
 def test_generated_datasets(name: str) -> None:
     meets_the_contract(build(name, None), per_domain=1)
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_datasets_of_another(name: str) -> None:
+    inner = {"name": "phantom", "cases": 2, "size": 64, "domains": ["A", "C"]}
+    meets_the_contract(build(name, None, of=inner), per_domain=1)
+    with pytest.raises(DataError, match=r"(?s)no folder was given.*Expected layout:.*<root>"):
+        build(name, None)
 
 
 def write(path: Path, array: np.ndarray) -> None:

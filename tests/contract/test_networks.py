@@ -14,7 +14,7 @@ from torch import Tensor
 from unshift import discover
 from unshift.config import MemberRef
 from unshift.contracts import Network
-from unshift.errors import ShapeMismatch
+from unshift.errors import ConfigError, ShapeMismatch
 from unshift.geometry import InputConfig
 from unshift.networks.building import build_network
 from unshift.networks.sizing import least_factor, nearest_size
@@ -25,8 +25,14 @@ SMALLER: dict[str, dict[str, Any]] = {
     "unet": {"widths": [4, 8, 16]},
     "monai_net": {"encoder": "efficientnet-lite0"},
     "smp": {"encoder": "resnet18"},
+    "own": {
+        "builder": "monai.networks.nets:BasicUNet",
+        "arguments": {"spatial_dims": 2, "in_channels": 3, "out_channels": 3, "features": [4, 4, 8, 8, 16, 4]},
+    },
 }
-"""Settings that save time; nothing here depends on them."""
+"""Settings that save time, and what ``own`` is made of; nothing else here depends on them."""
+WHOLE = ("own",)
+"""Networks whose decoder cannot be called by itself."""
 NETWORKS = [pytest.param(name, marks=pytest.mark.timm if name == "smp" else ()) for name in discover.names("networks")]
 
 
@@ -74,19 +80,42 @@ def test_forward_is_decode_after_encode_and_decode_leaves_features_alone(network
     with torch.no_grad():
         features = network.encode(x)
         before = copy.deepcopy(features)
+        if type(network).__module__.rpartition(".")[2] in WHOLE:
+            with pytest.raises(ConfigError, match="cannot be separated"):
+                network.decode(features)
+            return
         logits = network.decode(features)
         assert torch.equal(logits, network(x))
         assert all(torch.equal(a, b) for a, b in zip(features, before, strict=True))
 
 
+def test_restyled_with_nothing_changed_is_forward(network: Network) -> None:
+    network.eval()
+    x = images(2, 3, 64, 64)
+    with torch.no_grad():
+        logits, encoded = network(x), network.encode(x)
+        given: list[Tensor] = []
+
+        def look(features: list[Tensor]) -> list[Tensor]:
+            given.extend(feature.clone() for feature in features)
+            return features
+
+        assert torch.equal(network.restyled(x, look), logits)
+        assert all(torch.equal(a, b) for a, b in zip(given, encoded, strict=True))
+        assert torch.equal(network.restyled(x, lambda features: [f.clone() for f in features]), logits)
+
+
 def test_every_tap_reaches_the_logits(network: Network) -> None:
     network.eval()
+    x = images(2, 3, 64, 64)
     with torch.no_grad():
-        features = network.encode(images(2, 3, 64, 64))
-        logits = network.decode(features)
-        for index in range(len(features)):
-            changed = [f + (i == index) for i, f in enumerate(features)]
-            assert not torch.equal(network.decode(changed), logits), network.taps[index]
+        logits = network(x)
+        for index, tap in enumerate(network.taps):
+
+            def change(features: list[Tensor], index: int = index) -> list[Tensor]:
+                return [f + (i == index) for i, f in enumerate(features)]
+
+            assert not torch.equal(network.restyled(x, change), logits), tap
 
 
 def test_a_gradient_reaches_every_parameter(network: Network) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,6 +11,26 @@ from unshift.contracts import Normalization
 from unshift.discover import load, names, summary
 from unshift.errors import BundleError
 from unshift.sample import Sample
+from untrained import write_untrained_vgg, write_untrained_wavelet
+
+SETTINGS: dict[str, dict[str, Any]] = {"style_segor": {"width": None}}
+"""Where the defaults would take minutes; everything else is tested as published."""
+
+
+@pytest.fixture(autouse=True)
+def weights_at_hand(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small networks that learned nothing stand in the cache folder, and nothing in anybody else's."""
+    folder = tmp_path_factory.getbasetemp() / "weights"
+    if not folder.is_dir():
+        write_untrained_vgg(folder / "vgg16.safetensors")
+        write_untrained_wavelet(folder / "wct_ain.safetensors")
+    for variable in ("UNSHIFT_CACHE", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setenv(variable, str(folder))
+
+
+def new(name: str) -> Normalization:
+    member = load("normalizations", name)
+    return member(member.Config(**SETTINGS.get(name, {})))
 
 
 def picture(shape: tuple[int, ...], seed: int = 0) -> Sample:
@@ -27,8 +49,7 @@ def picture(shape: tuple[int, ...], seed: int = 0) -> Sample:
 
 
 def build(name: str) -> Normalization:
-    member = load("normalizations", name)
-    return member(member.Config()).fit(picture((3, 48, 56), seed) for seed in range(1, 4))
+    return new(name).fit(picture((3, 48, 56), seed) for seed in range(1, 4))
 
 
 @pytest.mark.parametrize("name", names("normalizations"))
@@ -63,7 +84,7 @@ def test_constant_images_stay_finite(name: str) -> None:
 @pytest.mark.parametrize("name", names("normalizations"))
 def test_state_survives_and_unknown_state_is_refused(name: str) -> None:
     fitted, sample = build(name), picture((3, 48, 56))
-    fresh = load("normalizations", name)(load("normalizations", name).Config())
+    fresh = new(name)
     fresh.load_state_dict(fitted.state_dict())
     for first, second in zip(fitted.views(sample), fresh.views(sample), strict=True):
         assert torch.equal(first.image, second.image)

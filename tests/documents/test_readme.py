@@ -31,7 +31,7 @@ def test_links_and_commands(page: Path) -> None:
 
 def test_every_member_stands_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for family in ("objectives", "normalizations", "networks", "datasets", "formats"):
+    for family in discover.FAMILIES:
         for name in discover.names(family):
             assert f"`{name}`" in text, f"README does not name {family}/{name}"
 

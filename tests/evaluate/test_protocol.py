@@ -102,6 +102,32 @@ def test_a_patient_in_source_and_target_is_named(dataset) -> None:
         folds(data, ProtocolConfig(sources=("A",), targets=("B",), test=0.0), seed=0)
 
 
+def shown_again(dataset):
+    """Domain B shows the patients of A as another vendor would."""
+    data = dataset(A=10)
+    data.listed = [Case(f"p{p}", f"P{p}", d) for d in "AB" for p in range(10)]
+    return data
+
+
+def test_targets_that_show_the_sources_patients_again_are_tested_on_those_held_out(dataset) -> None:
+    data = shown_again(dataset)
+    with pytest.raises(ProtocolError, match="a patient must be on one side"):
+        folds(data, ProtocolConfig(sources=("A",), targets=("B",), test=0.3), seed=0)
+    (fold,) = folds(data, ProtocolConfig(sources=("A",), targets=("B",), test=0.3, same_patients=True), seed=0)
+    seen = {case.patient for case in fold.test if case.domain == "A"}
+    assert len(seen) == 3 and seen == {case.patient for case in fold.test if case.domain == "B"}
+    assert len(fold.test) == 6
+
+
+def test_a_target_whose_patients_are_all_trained_on(dataset) -> None:
+    data = shown_again(dataset)
+    config = ProtocolConfig(sources=("A",), targets=("B",), test=0.3, same_patients=True)
+    (fold,) = folds(data, config, seed=0)
+    data.listed = [c for c in data.listed if c.domain == "A" or c.patient in {t.patient for t in fold.train}]
+    with pytest.raises(ProtocolError, match=r"Domain 'B': all its patients are trained on.*Raise protocol.test"):
+        folds(data, config, seed=0)
+
+
 def test_a_patient_in_two_sources_stays_on_one_side(dataset) -> None:
     data = dataset(A=0)
     data.listed = [Case(f"{d}{p}", f"P{p}", d) for d in "AB" for p in range(9)] + [Case("t", "T", "C")]
@@ -132,6 +158,7 @@ def test_impossible_plans(dataset, settings: dict, error: type[Exception], messa
         ({"leave_one_out": True, "targets": ["A"]}, "remove targets"),
         ({"validation": 0.5, "test": 0.5}, "patients must be left to train on"),
         ({"upper_bound": True, "test": 0.0}, "test must be above 0"),
+        ({"same_patients": True, "test": 0.0}, "test must be above 0"),
         ({"targets": []}, "at least 1 item"),
         ({"holdout": 1}, "unknown key"),
     ],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from experiment_recipes import tiny
+from experiment_recipes import TINY, tiny
 from unshift.experiment.evidence import collect, curves, describe_protocol, distributions, gallery
 from unshift.experiment.run import Result, prepare
 
@@ -58,6 +60,8 @@ def test_protocol_counts_cases(opened) -> None:
     text = describe_protocol(current, plan)
     assert f"({len(plan[0].train)} cases" in text
     assert "all 16 cases of B" in text
+    part = replace(current, recipe=tiny(protocol={**TINY["protocol"], "same_patients": True}))
+    assert "on the 16 cases of held-out patients of B, which training never saw" in describe_protocol(part, plan)
 
 
 def test_collect_fills_the_report(finished: Result, opened) -> None:

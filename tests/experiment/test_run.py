@@ -104,8 +104,8 @@ class Guard:
         return read
 
     def listen(self, event: Event) -> None:
-        """Weights are chosen when testing begins, and never again."""
-        self.is_armed = not event.job.startswith("test ")
+        """Weights are chosen, and repairs are fitted, before the first prediction; then doors open."""
+        self.is_armed = not event.job.startswith("test ") or event.detail == "fitting repairs"
 
 
 def guarded(recipe: Recipe, root: Path | None, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Guard:
@@ -114,8 +114,13 @@ def guarded(recipe: Recipe, root: Path | None, runs: Path, monkeypatch: pytest.M
 
 
 def test_training_and_selection_never_open_a_held_out_label(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the held-out domain's labels nor those of test patients of the source."""
-    recipe = tiny(train=SHORT, pipelines={"baseline": {}})
+    """Neither the held-out domain's labels nor those of test patients of the source; fitting units does not either."""
+    pipelines = {
+        "baseline": {},
+        "matched": {"normalizations": ["histogram_matching"], "plugins": ["adain"]},
+        "task": {"plugins": [{"name": "din", "objective": "statistics+task", "steps": 2, "check_every": 1}]},
+    }
+    recipe = tiny(train=SHORT, pipelines=pipelines, content={"count": 4})
     guard = guarded(recipe, None, tmp_path, monkeypatch)
     assert {key.split("/")[0] for key in guard.forbidden} == {"A", "B"}
     run(recipe, runs=tmp_path, listener=guard.listen)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from unshift import discover
 from unshift.config import Config, MemberRef
 from unshift.contracts import Normalization
-from unshift.errors import BundleError
-from unshift.export.bundle import MANIFEST, WEIGHTS, Bundle, BundleCard, load_bundle, save_bundle
+from unshift.errors import BundleError, ConfigError
+from unshift.export.bundle import MANIFEST, MOST_BYTES, WEIGHTS, Bundle, BundleCard, load_bundle, save_bundle
 from unshift.geometry import InputConfig
 from unshift.networks.building import build_network
 from unshift.predict.settings import PredictConfig
@@ -190,10 +190,94 @@ def test_a_failure_while_writing_leaves_the_earlier_bundle(
     assert list(saved.parent.iterdir()) == [saved]
 
 
-def test_plugins_and_strangers_are_refused(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"1 plugin\(s\); this version cannot store any"):
-        save_bundle(tmp_path / "b", replace(bundle, plugins=(nn.Identity(),)))
+def seen(bundle: Bundle, count: int = 4) -> list[Sample]:
+    """What the bundle's network sees of some images."""
+    generator = torch.Generator().manual_seed(1)
+    return [Sample(torch.rand(3, 16, 16, generator=generator), f"{i}", "p", "d") for i in range(count)]
 
+
+@pytest.mark.parametrize("style", ["mean", "nearest"])
+def test_a_plugin_comes_back_and_predicts_the_same(bundle: Bundle, tmp_path: Path, style: str) -> None:
+    member = discover.load("plugins", "adain")
+    plugin = member(member.Config(style=style, levels="multi", strength=0.7)).fit(bundle.network, seen(bundle), [])
+    made = replace(bundle, plugins=(plugin,), predict=PredictConfig(probabilities=True))
+    save_bundle(tmp_path / "b.zip", made)
+    back = load_bundle(tmp_path / "b.zip")
+    assert [type(p) for p in back.plugins] == [member] and back.plugins[0].config == plugin.config
+    ours, theirs = (b.predictor().predict(sample()).probabilities for b in (made, back))
+    plain = replace(made, plugins=()).predictor().predict(sample()).probabilities
+    assert ours is not None and theirs is not None and plain is not None
+    assert torch.equal(ours, theirs)
+    assert not torch.equal(ours, plain)
+    save_bundle(tmp_path / "again.zip", back)
+    assert (tmp_path / "b.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+
+
+def test_two_plugins_are_refused(bundle: Bundle) -> None:
+    member = discover.load("plugins", "adain")
+    plugin = member(member.Config(levels="single")).fit(bundle.network, seen(bundle), [])
+    with pytest.raises(ConfigError, match="2 plugins on one network; one is the most"):
+        replace(bundle, plugins=(plugin, plugin)).predictor()
+
+
+@pytest.mark.parametrize("name", ["b", "b.zip"])
+@pytest.mark.parametrize("part", ["manifest", "all"])
+def test_oversize_is_refused_unread(
+    bundle: Bundle, tmp_path: Path, name: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_bundle(tmp_path / name, bundle)
+    load_bundle(tmp_path / name)
+    monkeypatch.setitem(MOST_BYTES, part, 100)
+    with pytest.raises(BundleError, match="bytes; at most 100 are read"):
+        load_bundle(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["b", "b.zip"])
+def test_files_that_fit_one_by_one_but_not_together_are_refused_unread(
+    bundle: Bundle, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_bundle(tmp_path / name, bundle)
+    save_bundle(tmp_path / "folder", bundle)
+    sizes = [file.stat().st_size for file in (tmp_path / "folder").glob("*.safetensors")]
+    monkeypatch.setitem(MOST_BYTES, "all", sum(sizes))
+    load_bundle(tmp_path / name)
+    monkeypatch.setitem(MOST_BYTES, "all", sum(sizes) - 1)
+    monkeypatch.setattr("unshift.export.bundle._verified", lambda *_: pytest.fail("a file was read"))
+    assert max(sizes) < sum(sizes) - 1
+    with pytest.raises(BundleError, match="are read. That is no bundle"):
+        load_bundle(tmp_path / name)
+
+
+def test_a_foreign_builder_is_run_only_when_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Bundle
+) -> None:
+    """A stranger's bundle names code; loading must not import it unless it is named as trusted."""
+    (tmp_path / "strangers_code.py").write_text(
+        "from pathlib import Path\n\nimport torch\n\n"
+        "Path(__file__).with_name('ran').touch()\n\n\n"
+        "def network():\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 3, 1))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reference = MemberRef.model_validate({"name": "own", "builder": "strangers_code:network", "taps": []})
+    save_bundle(tmp_path / "b", replace(bundle, network=build_network(reference, TASK, INPUT).eval()))
+    del sys.modules["strangers_code"]
+    (tmp_path / "ran").unlink()
+    with pytest.raises(BundleError, match="foreign code: loading would run it"):
+        load_bundle(tmp_path / "b")
+    assert not (tmp_path / "ran").exists()
+    loaded = load_bundle(tmp_path / "b", trust=["strangers_code:network"])
+    assert (tmp_path / "ran").exists() and loaded.predictor().predict(sample()).label_map.shape == (5, 20, 24)
+
+
+def test_where_a_normalizations_weights_came_from_comes_back(bundle: Bundle, tmp_path: Path) -> None:
+    bundle.normalizations[0].origin = "photographs, 20 steps"
+    save_bundle(tmp_path / "b", bundle)
+    loaded = load_bundle(tmp_path / "b")
+    assert loaded.normalizations[0].origin == "photographs, 20 steps" and loaded.preprocessing[0].origin == ""
+
+
+def test_strangers_are_refused(bundle: Bundle, tmp_path: Path) -> None:
     class Stranger(Shift):
         pass
 
@@ -230,7 +314,7 @@ def folder(bundle: Bundle, tmp_path: Path) -> Path:
         (lambda d: d["network"].update(name="unett"), "unknown network 'unett'. Did you mean 'unet'"),
         (lambda d: d["network"].update(widths=[2, 4, 16]), r"network.safetensors: the weights do not fit UNet"),
         (lambda d: d["input"].update(size=[15, 16]), "unet needs multiples of 4"),
-        (lambda d: d.update(plugins=[{"name": "din"}]), r"has plugins \['din'\]"),
+        (lambda d: d.update(plugins=[{"member": {"name": "dim"}}]), "unknown plugin 'dim'"),
         (lambda d: d["sha256"].pop(WEIGHTS), "but sha256 lists"),
         (lambda d: d["sha256"].update({WEIGHTS: "0" * 64}), r"network.safetensors: SHA-256 is .* says 000000000000"),
         (lambda d: d["preprocessing"][0].update(state="../secret.safetensors"), "needs the files"),
@@ -248,7 +332,7 @@ def test_a_changed_manifest_is_named(folder: Path, change: Callable[[dict[str, A
         load_bundle(edited(folder, change))
 
 
-@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"a: [", b"\xff\xfe\x00", b"format: 1\nformat: 1\n"])
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"a: [", b"\xff\xfe\x00", b"format: 1\nformat: 1\n", b"[" * 5000])
 def test_a_damaged_manifest(folder: Path, content: bytes) -> None:
     (folder / MANIFEST).write_bytes(content)
     with pytest.raises(BundleError, match=MANIFEST):

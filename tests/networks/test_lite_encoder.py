@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unshift.errors import ConfigError, MissingDependency
 from unshift.networks.lite_encoder import CHANNELS, LITE_DEVIATION, LITE_MEAN, LiteEncoder, weights_file
-from unshift.networks.pretrained import load_exactly, read_weights
+from unshift.weights import load_exactly, read_weights
 
 
 @pytest.fixture(scope="module")

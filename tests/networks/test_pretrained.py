@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from unshift.config import parse
-from unshift.errors import BundleError, ConfigError, DataError
+from unshift.errors import ConfigError, DataError
 from unshift.networks.pretrained import (
     EncoderWeightsConfig,
     begin_from_file,
@@ -20,8 +19,6 @@ from unshift.networks.pretrained import (
     download,
     fit_stem,
     from_scratch,
-    load_exactly,
-    read_weights,
     unreachable,
 )
 from unshift.networks.unet import UNet, UNetConfig
@@ -69,82 +66,7 @@ def test_from_scratch_forgets_where_weights_came_from_and_nothing_else() -> None
     assert from_scratch(full) == EncoderWeightsConfig()
 
 
-# ------------------------------------------------------------------------------------------------------- files
-
-
-@pytest.mark.parametrize("wrapping", [None, "state_dict", "model_state_dict", "model"])
-def test_both_kinds_of_file_are_read(tmp_path: Path, wrapping: str | None) -> None:
-    save_file(STATE, tmp_path / "w.safetensors")
-    torch.save({wrapping: STATE, "epoch": 3} if wrapping else STATE, tmp_path / "w.pth")
-    for name in ("w.safetensors", "w.pth"):
-        read = read_weights(tmp_path / name)
-        assert read.keys() == STATE.keys()
-        assert all(torch.equal(read[key], STATE[key]) for key in STATE)
-
-
-class Dangerous:
-    """Unpickling this would run code."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (print, ("code ran",))
-
-
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({"weight": Dangerous()}, tmp_path / "w.pth")
-    with pytest.raises(BundleError, match=r"w\.pth: cannot be read as weights"):
-        read_weights(tmp_path / "w.pth")
-    assert "code ran" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x02}q\x00."])
-def test_damaged_files(tmp_path: Path, name: str, content: bytes) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(BundleError, match=name):
-        read_weights(tmp_path / name) and load_exactly(nn.Linear(3, 2), read_weights(tmp_path / name), where=name)
-
-
-def test_something_else_than_tensors(tmp_path: Path) -> None:
-    torch.save([1, 2], tmp_path / "w.pth")
-    with pytest.raises(BundleError, match="holds list; named tensors are required"):
-        read_weights(tmp_path / "w.pth")
-
-
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no such file. Check the setting `weights`"):
-        read_weights(tmp_path / "w.pth")
-
-
-# ----------------------------------------------------------------------------------------------------- loading
-
-
-def test_load_exactly_copies() -> None:
-    layer = nn.Linear(3, 2)
-    load_exactly(layer, STATE, where="here")
-    assert torch.equal(layer.weight, STATE["weight"])
-
-
-def test_load_exactly_tells_every_problem_at_once() -> None:
-    layer = nn.Linear(3, 2)
-    before = layer.weight.clone()
-    with pytest.raises(BundleError) as error:
-        load_exactly(layer, {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, where="file.pth")
-    text = str(error.value)
-    assert "file.pth: the weights do not fit Linear." in text
-    assert "1 missing: bias" in text
-    assert "1 unknown: extra" in text
-    assert "weight ([2, 4] in the file, [2, 3] required)" in text
-    assert torch.equal(layer.weight, before)
-
-
-def test_a_named_head_is_left_out_and_old_counters_are_added() -> None:
-    norm = nn.BatchNorm2d(2)
-    state = {n: v + 1 for n, v in norm.state_dict().items() if n != "num_batches_tracked"}
-    with pytest.raises(BundleError, match="1 unknown: fc.weight"):
-        load_exactly(norm, {**state, "fc.weight": torch.zeros(1)}, where="x")
-    load_exactly(norm, {**state, "fc.weight": torch.zeros(1)}, where="x", unused=("fc.",))
-    assert norm.running_var is not None
-    assert norm.running_var.tolist() == [2.0, 2.0]
+# ---------------------------------------------------------------------------------------------------- loading
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])

@@ -204,3 +204,46 @@ def test_fast_layout_keeps_values_and_predictions() -> None:
     assert torch.allclose(fast(image), before, atol=1e-5)
     volume = nn.Conv3d(1, 2, 3)
     assert fast_layout(volume, (8, 8, 8)) is volume
+
+
+class Masked(nn.Module):
+    """Says 'organ' wherever its mask is set: what reaches a plugin can be read off the label map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...] | None] = []
+
+    def forward(self, images: torch.Tensor, fields_of_view: torch.Tensor | None = None) -> torch.Tensor:
+        self.seen.append(None if fields_of_view is None else tuple(fields_of_view.shape))
+        mask = torch.zeros_like(images[:, 0]) if fields_of_view is None else fields_of_view.float()
+        return torch.stack([0.5 - mask, mask - 0.5, torch.full_like(mask, -9)], dim=1) * 50
+
+
+@pytest.mark.parametrize("size", [InputConfig(mode="window", size=(16, 16)), InputConfig(size=(40, 48))])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_field_of_view_travels_with_the_image(size: InputConfig, mirror: bool) -> None:
+    field = torch.zeros(20, 24, dtype=torch.bool)
+    field[3:11, 5:20] = True
+    example = sample(20, 24, field_of_view=field)
+    config = PredictConfig(mirror=mirror)
+    found = Predictor(Masked(), TASK, input=size, config=config, uses_field_of_view=True).predict(example)
+    assert torch.equal(found.label_map, field.long())
+
+
+def test_a_model_that_takes_no_field_of_view_gets_none_and_a_sample_without_one_sends_none() -> None:
+    model = Masked()
+    Predictor(model, TASK, input=RESIZE, uses_field_of_view=True).predict(sample(20, 24))
+    field = torch.ones(20, 24, dtype=torch.bool)
+    Predictor(model, TASK, input=RESIZE).predict(sample(20, 24, field_of_view=field))
+    assert model.seen == [None, None]
+
+
+def test_the_field_of_view_of_a_stack_is_the_middle_slices() -> None:
+    field = torch.zeros(5, 16, 16, dtype=torch.bool)
+    for index in range(5):
+        field[index, : 2 + 3 * index] = True
+    size = InputConfig(size=(16, 16), neighbours=1)
+    found = Predictor(Masked(), TASK, input=size, uses_field_of_view=True).predict(
+        sample(5, 16, 16, field_of_view=field)
+    )
+    assert torch.equal(found.label_map, field.long())

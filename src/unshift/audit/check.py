@@ -118,10 +118,11 @@ def _read_image(dataset: Dataset, case: Case, findings: _Findings) -> Sample | N
 
 def _read_labels(dataset: Dataset, case: Case, findings: _Findings, sample: Sample | None) -> Tensor | None:
     """Labels as the task has them; the values as stored when some are outside it, since their size still counts."""
+    if case.images and case.labels is None:
+        return None
     if not isinstance(dataset, FileDataset):
         return dataset.read_label_map(case)
-    if case.labels is None:
-        return None
+    assert case.labels is not None
     try:
         stored = dataset.read_stored(case)
     except DataError as error:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import typer
 
+from unshift.cli.complexity import WORD, complexity
 from unshift.cli.console import Bars, emit, guarded, output, table
 from unshift.config import to_yaml
+from unshift.errors import ConfigError
 from unshift.evaluate.protocol import Fold
 from unshift.evaluate.statistics import pooled
 from unshift.experiment.deployment import Accelerator
@@ -22,6 +24,8 @@ from unshift.train.devices import Devices
 
 EXAMPLE = "Example: [bold]unshift bench recipes/polyp/quick.yaml --data path/to/polyp[/bold]"
 
+PANEL = "With the word complexity"
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -30,15 +34,24 @@ def register(app: typer.Typer) -> None:
 
 @guarded
 def bench(
-    recipe: Path = typer.Argument(help="A recipe, YAML.", show_default=False),
+    recipe: Path = typer.Argument(help="A recipe, YAML, or the word complexity: costs.", show_default=False),
     data: Path | None = typer.Option(None, help="The dataset's folder; not needed for phantoms."),
     runs: Path = typer.Option(Path("runs"), help="Where run folders and trainings are kept."),
     settings: list[str] = typer.Option([], "--set", help="key.key=value in place of the recipe's; may be repeated."),
     accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, train nothing."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
+    size: int | None = typer.Option(None, min=16, help="Side of the image, 400 unless told.", rich_help_panel=PANEL),
+    full: bool = typer.Option(False, "--full", help="Time slow repairs to their end.", rich_help_panel=PANEL),
 ) -> None:
     """Run a recipe from data to report."""
+    if str(recipe) == WORD:
+        if data or settings or dry_run:
+            raise ConfigError(f"--data, --set, --dry-run: found with the word {WORD}; they belong to a recipe.")
+        complexity(size=size, full=full, accelerator=accelerator, as_json=as_json)
+        return
+    if size or full:
+        raise ConfigError(f"--size, --full: found with the recipe {recipe}; they belong to `unshift bench {WORD}`.")
     loaded = read_recipe(recipe, overrides=settings)
     devices = Devices(accelerator=accelerator)
     current, plan = prepare(loaded, root=data, runs=runs, devices=devices, record=not dry_run)

@@ -12,7 +12,20 @@ import typer
 
 from unshift import __version__
 
-VERBS = ("demo", "data", "bench", "train", "predict", "evaluate", "compare", "report", "list", "schema")
+VERBS = (
+    "demo",
+    "data",
+    "bench",
+    "train",
+    "robustify",
+    "predict",
+    "prepare",
+    "evaluate",
+    "compare",
+    "report",
+    "list",
+    "schema",
+)
 
 
 def main() -> None:

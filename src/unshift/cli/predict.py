@@ -24,6 +24,7 @@ def predict(
     images: list[Path] = typer.Argument(help="Image files, DICOM series folders, or folders of images."),
     output_folder: Path = typer.Option(Path("predictions"), "--output", "-o", help="Where label maps are written."),
     probabilities: bool = typer.Option(False, help="Also write each image's class probabilities (.npy)."),
+    trust: list[str] = typer.Option([], help="package.module:function that the bundle names and that may be run."),
     accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
@@ -31,7 +32,7 @@ def predict(
     done: list[dict[str, str]] = []
     failed: list[dict[str, str]] = []
     for image, result in predict_files(
-        bundle, images, output_folder, accelerator=accelerator, probabilities=probabilities
+        bundle, images, output_folder, accelerator=accelerator, probabilities=probabilities, trust=trust
     ):
         if isinstance(result, UnshiftError):
             failed.append({"image": str(image), "error": str(result)})

@@ -13,9 +13,10 @@ from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job, silence
 from unshift.experiment.record import is_first_process
 from unshift.experiment.run import prepare
-from unshift.experiment.testing import keep_bundle
+from unshift.experiment.testing import bundle_path, make_bundle
 from unshift.experiment.training import train as train_pipeline
 from unshift.experiment.training import train_job
+from unshift.export.bundle import save_bundle
 from unshift.recipe import read_recipe
 from unshift.train.devices import Devices
 
@@ -69,7 +70,8 @@ def train(
         training = train_pipeline(current, name, chosen, seed=number)
     if not is_first_process():
         return
-    path = keep_bundle(current, name, chosen, training, seed=number)
+    path = bundle_path(current.folder, name, chosen.name, number)
+    save_bundle(path, make_bundle(current, name, chosen, training, seed=number))
     if as_json:
         emit({"bundle": str(path), "training": training.key, "selected_step": training.step, **vars(training.trained)})
         return

@@ -20,7 +20,7 @@ class Fold:
         name: unique in a plan; usable as a folder name where the domains' names are.
         sources, targets: domains.
         train, validation: cases of the sources; their labels may be read before scoring.
-        test: held-out cases of the sources and all cases of the targets.
+        test: held-out cases of the sources, and cases of the targets: all, or those of held-out patients.
         kind: ``held_out``, or ``upper_bound``: trained on the domain that it is tested on.
     """
 
@@ -41,7 +41,8 @@ class Fold:
                     raise ProtocolError(
                         f"Fold {self.name!r}: patient {case.patient!r} is in {known} and, with case {case.key!r}, in "
                         f"{side}; a patient must be on one side. Move the patient's cases to one split or domain, or "
-                        "correct the rule that makes patient ids."
+                        "correct the rule that makes patient ids; where targets show the sources' patients once more "
+                        "(simulated vendors), set protocol.same_patients: true."
                     )
 
     def seen(self, case: Case) -> bool:

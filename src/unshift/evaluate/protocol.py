@@ -1,8 +1,9 @@
 """Who is trained on, who validates, who is tested: folds of a dataset by domain and patient.
 
 A fold trains on its source domains and is tested on held-out patients of the same domains (*seen*) and on all cases
-of its target domains (*unseen*). All images of a patient lie on one side. A domain's split depends on the seed and on
-the domain alone, so that every fold, pipeline and training seed is tested on the same cases.
+of its target domains (*unseen*); with ``same_patients``, on those of held-out patients. All images of a patient lie on
+one side. A domain's split depends on the seed and on the domain alone, so that every fold, pipeline and training seed
+is tested on the same cases.
 """
 
 from __future__ import annotations
@@ -32,12 +33,17 @@ class ProtocolConfig(Config):
     leave_one_out: bool = Field(False, description="one fold for each domain, which is held out")
     validation: float = Field(0.15, ge=0, lt=1, description="share of each source's patients that selects weights")
     test: float = Field(0.15, ge=0, lt=1, description="share of each source's patients that is tested in-domain")
+    same_patients: bool = Field(
+        False, description="targets show the sources' patients again (simulated vendors): test those held out alone"
+    )
     upper_bound: bool = Field(False, description="also train on each target's own patients, for gap recovery")
 
     @model_validator(mode="after")
     def _check(self) -> ProtocolConfig:
         if self.leave_one_out and self.targets is not None:
             raise ValueError("leave_one_out holds out each domain in turn; remove targets, or list domains in sources")
+        if self.same_patients and self.test == 0:
+            raise ValueError("same_patients tests the held-out patients of the sources; test must be above 0")
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test is {self.validation + self.test:g}; patients must be left to train on")
         if self.upper_bound and self.test == 0:
@@ -122,11 +128,18 @@ def _held_out(
 ) -> Fold:
     parts = [_divided(dataset, domain, config=config, seed=seed) for domain in sources]
     tested = [case for part in parts for case in part.test]
+    trained = {case.patient for part in parts for case in (*part.train, *part.validation)}
     for target in targets:
         cases = dataset.cases(target)
         if not cases:
             raise ProtocolError(f"Domain {target!r}: it has no cases; a target needs one or more. Choose another.")
-        tested += cases
+        left = [case for case in cases if case.patient not in trained] if config.same_patients else cases
+        if not left:
+            raise ProtocolError(
+                f"Domain {target!r}: all its patients are trained on; same_patients needs some that are held out. "
+                "Raise protocol.test, or choose another target."
+            )
+        tested += left
     return Fold(
         "+".join(targets),
         sources,

@@ -33,6 +33,7 @@ def predict_files(
     *,
     accelerator: Accelerator = "auto",
     probabilities: bool = False,
+    trust: Sequence[str] = (),
 ) -> Iterator[tuple[Path, Path | UnshiftError]]:
     """Segment each image on its own grid; a bad file is named and the others go on.
 
@@ -42,6 +43,7 @@ def predict_files(
         folder: label maps are written here, one per image, named after it.
         accelerator: ``auto``, ``cpu`` or ``cuda``.
         probabilities: also write ``<name>.npy``, float32 [class, *space].
+        trust: builders whose code may be run for a bundle that names them; see :func:`load_bundle`.
 
     Yields:
         The image, and the label map's file or the error.
@@ -50,7 +52,7 @@ def predict_files(
         BundleError: the bundle cannot be used.
         DataError: two images would be written to one name.
     """
-    loaded = load_bundle(bundle)
+    loaded = load_bundle(bundle, trust=trust)
     if probabilities:
         loaded = replace(loaded, predict=loaded.predict.model_copy(update={"probabilities": True}))
     predictor = loaded.predictor(device=Devices(accelerator=accelerator).device)

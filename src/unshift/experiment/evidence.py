@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from unshift.config import to_yaml
+from unshift.config import MemberRef, to_yaml
 from unshift.evaluate.protocol import Fold
 from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
 from unshift.experiment.record import Run, read_json
-from unshift.experiment.testing import prediction_path
+from unshift.experiment.testing import origins, prediction_path
 from unshift.formats.reading import read_label_map
 from unshift.metrics.policy import METRICS
 from unshift.recipe import digest
@@ -72,7 +72,7 @@ def collect(
 def describe_protocol(run: Run, plan: list[Fold]) -> str:
     """In plain words: what was trained on, what was tested, how patients were split."""
     protocol = run.recipe.protocol
-    texts = [_describe_fold(fold) for fold in plan]
+    texts = [_describe_fold(fold, same_patients=protocol.same_patients) for fold in plan]
     cases = [case for fold in plan for case in (*fold.train, *fold.validation, *fold.test)]
     declared = (
         "Splits that the dataset's owners declare were kept; other patients"
@@ -86,8 +86,10 @@ def describe_protocol(run: Run, plan: list[Fold]) -> str:
     return " ".join([*texts, split])
 
 
-def _describe_fold(fold: Fold) -> str:
+def _describe_fold(fold: Fold, *, same_patients: bool) -> str:
     trained = f"({len(fold.train)} cases; {len(fold.validation)} for validation)"
+    unseen = sum(not fold.seen(case) for case in fold.test)
+    whose = f"the {unseen} cases of held-out patients" if same_patients else f"all {unseen} cases"
     if fold.kind == "upper_bound":
         return (
             f"For gap recovery the baseline was also trained on {', '.join(fold.sources)} itself {trained} and tested "
@@ -95,8 +97,7 @@ def _describe_fold(fold: Fold) -> str:
         )
     return (
         f"Fold {fold.name}: trained on {', '.join(fold.sources)} {trained}, tested on {sum(map(fold.seen, fold.test))} "
-        f"held-out cases of the same domains and on all {sum(not fold.seen(c) for c in fold.test)} cases of "
-        f"{', '.join(fold.targets)}, which training never saw."
+        f"held-out cases of the same domains and on {whose} of {', '.join(fold.targets)}, which training never saw."
     )
 
 
@@ -207,10 +208,18 @@ def _data_hashes(run: Run) -> Mapping[str, str]:
 
 def _describe(run: Run, pipeline: str) -> str:
     chosen = run.recipe.pipelines[pipeline]
-    repairs = ", ".join(reference.name for reference in chosen.normalizations) or "none"
     network = run.recipe.network_of(pipeline).name
-    technical = f"objective {chosen.objective.name}, network {network}, normalizations: {repairs}"
+    parts = [f"objective {chosen.objective.name}", f"network {network}"]
+    for family, references in (("plugins", chosen.plugins), ("normalizations", chosen.normalizations)):
+        parts += [f"{family}: {', '.join(map(_words, references))}"] if references else []
+    technical = "; ".join([*parts, *origins(run.folder, pipeline)])
     return f"{chosen.description} ({technical})" if chosen.description else technical
+
+
+def _words(reference: MemberRef) -> str:
+    """``din`` or ``din (levels multi, strength 0.5)``."""
+    settings = ", ".join(f"{name} {value}" for name, value in reference.settings.items())
+    return f"{reference.name} ({settings})" if settings else reference.name
 
 
 def _postprocessing(run: Run) -> str:

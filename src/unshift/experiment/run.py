@@ -15,6 +15,7 @@ from unshift.evaluate.score import read_scores, write_scores
 from unshift.evaluate.statistics import summarize
 from unshift.experiment.events import Job, Listener, silence
 from unshift.experiment.evidence import collect
+from unshift.experiment.plugging import identity_of_plugins
 from unshift.experiment.record import Run, open_run, read_run
 from unshift.experiment.testing import job_name, test
 from unshift.experiment.training import train, train_job
@@ -134,6 +135,8 @@ def prepare(
     """Open the data, split it, write the record (unless told not to): all that can be wrong before the first step."""
     dataset = open_dataset(recipe.dataset.name, root, recipe.dataset.settings)
     plan = folds(dataset, recipe.protocol, seed=recipe.seeds[0])
+    for pipeline in recipe.pipelines:
+        identity_of_plugins(recipe, pipeline)  # raises where photographs are missing
     return open_run(recipe, dataset, runs, devices=devices, listener=listener, record=record), plan
 
 

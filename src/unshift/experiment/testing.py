@@ -8,15 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from unshift import discover
-from unshift.config import to_yaml
+from unshift.config import read_yaml, to_yaml
 from unshift.contracts import Normalization, Picture
 from unshift.evaluate.protocol import Fold
 from unshift.evaluate.score import read_scores, score_all, to_frame, write_scores
 from unshift.experiment.events import Event
+from unshift.experiment.plugging import fit_plugins, identity_of_plugins
 from unshift.experiment.record import Run, code_version
 from unshift.experiment.training import Training, apply, fit_normalizations, identity
 from unshift.export.bundle import MANIFEST, Bundle, BundleCard, save_bundle
-from unshift.predict.predictor import Predictor, fast_layout
+from unshift.predict.predictor import Predictor
 from unshift.recipe import digest
 from unshift.sample import Case, Prediction
 
@@ -28,19 +29,11 @@ def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) 
     if stored.exists() and _is_complete(run, pipeline, fold, seed):
         run.listener(Event(title, len(fold.test), len(fold.test), "already there"))
         return read_scores(stored)
-    normalizations = _repairs(run, pipeline, fold, training)
-    run.listener(Event(title, 0, len(fold.test)))
-    keep_bundle(run, pipeline, fold, training, seed=seed)
-    predictor = Predictor(
-        fast_layout(training.objective, run.recipe.input.size),
-        run.dataset.task,
-        input=run.recipe.input,
-        config=run.recipe.predict,
-        preprocessing=training.preprocessing,
-        normalizations=normalizations,
-        size_divisor=training.objective.network.size_divisor,
-        device=next(training.objective.parameters()).device,
-    )
+    run.listener(Event(title, 0, len(fold.test), "fitting repairs"))
+    bundle = make_bundle(run, pipeline, fold, training, seed=seed)
+    save_bundle(bundle_path(run.folder, pipeline, fold.name, seed), bundle)
+    run.listener(Event(title, 0, len(fold.test), "predicting"))
+    predictor = bundle.predictor(next(training.objective.parameters()).device)
     rows = score_all(
         _predictions(run, pipeline, fold, predictor, seed=seed),
         fold,
@@ -76,6 +69,7 @@ def part_key(run: Run, pipeline: str, fold: Fold, training: Training) -> str:
         training.key,
         training.step,
         [identity("normalizations", reference) for reference in run.recipe.pipelines[pipeline].normalizations],
+        identity_of_plugins(run.recipe, pipeline),
         run.recipe.predict.model_dump(mode="json", exclude={"batch_size", "probabilities"}),
         run.recipe.evaluate,
         [run.hashes[case.key] for case in fold.test],
@@ -98,8 +92,10 @@ def prediction_file(folder: Path, pipeline: str, fold: str, seed: int, case: Cas
 
 def _is_complete(run: Run, pipeline: str, fold: Fold, seed: int) -> bool:
     """Whether the bundle and every prediction that belong to stored scores are still there."""
-    bundle = run.folder / "bundles" / fold.name / str(seed) / pipeline / MANIFEST
-    return bundle.is_file() and all(prediction_file(run.folder, pipeline, fold.name, seed, c) for c in fold.test)
+    bundle = bundle_path(run.folder, pipeline, fold.name, seed)
+    return (bundle / MANIFEST).is_file() and all(
+        prediction_file(run.folder, pipeline, fold.name, seed, c) for c in fold.test
+    )
 
 
 def write_prediction(path: Path, prediction: Prediction) -> Path:
@@ -113,33 +109,52 @@ def write_prediction(path: Path, prediction: Prediction) -> Path:
     return file
 
 
-def keep_bundle(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) -> Path:
-    """Write what leaves the run: network, weights, preprocessing, normalizations, task, and where they come from."""
+def make_bundle(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) -> Bundle:
+    """What leaves the run: network, weights, preprocessing, repairs fitted on the training images, and their origin."""
     recipe = run.recipe
-    made = Bundle(
+    normalizations = fit_normalizations(
+        recipe.pipelines[pipeline].normalizations,
+        lambda: (apply(training.preprocessing, run.dataset.read_image(case)) for case in fold.train),
+    )
+    return Bundle(
         network=training.objective.network,
         task=run.dataset.task,
         input=recipe.input,
         predict=recipe.predict,
         preprocessing=training.preprocessing,
-        normalizations=_repairs(run, pipeline, fold, training),
+        normalizations=normalizations,
+        plugins=fit_plugins(run, pipeline, fold, training, seed=seed),
         card=BundleCard(
             title=f"{recipe.name}: {pipeline}",
             intended_use="Research; not a medical device.",
             trained_on=f"{recipe.dataset.name}: {', '.join(fold.sources)} ({len(fold.train)} cases)",
             recipe=to_yaml(recipe),
             code_version=code_version(),
-            figures={"training": training.key, "step": training.step, "seed": seed},
+            figures={
+                "training": training.key,
+                "step": training.step,
+                "seed": seed,
+                **{_brought(member): member.origin for member in normalizations if member.origin},
+            },
         ),
     )
-    path = run.folder / "bundles" / fold.name / str(seed) / pipeline
-    save_bundle(path, made)
-    return path
 
 
-def _repairs(run: Run, pipeline: str, fold: Fold, training: Training) -> tuple[Normalization, ...]:
-    """The pipeline's normalizations, fitted on the fold's training images."""
-    return fit_normalizations(
-        run.recipe.pipelines[pipeline].normalizations,
-        lambda: (apply(training.preprocessing, run.dataset.read_image(case)) for case in fold.train),
-    )
+def bundle_path(folder: Path, pipeline: str, fold: str, seed: int) -> Path:
+    """Where a run keeps the bundle of one pipeline."""
+    return folder / "bundles" / fold / str(seed) / pipeline
+
+
+def origins(folder: Path, pipeline: str) -> list[str]:
+    """Where the weights came from that the pipeline's normalizations brought, as its bundles say."""
+    manifests = sorted(folder.glob(f"bundles/*/*/{pipeline}/{MANIFEST}"))
+    figures = (read_yaml(manifest)["card"]["figures"] for manifest in manifests)
+    found = [f"{key} from {value}" for entries in figures for key, value in entries.items() if key.endswith(_BROUGHT)]
+    return list(dict.fromkeys(found))
+
+
+_BROUGHT = " weights"
+
+
+def _brought(member: Normalization) -> str:
+    return type(member).__module__.rpartition(".")[2] + _BROUGHT

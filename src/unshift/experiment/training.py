@@ -117,12 +117,15 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
 
 
 def identity(family: str, reference: MemberRef) -> tuple[str, ...]:
-    """What a member will do: its settings, its source file, and the content of the files that its settings name."""
-    settings = load_config(family, reference, where=family).model_dump(mode="json")
-    source = Path(inspect.getfile(discover.load(family, reference.name)))
-    files = [source, *(Path(v) for v in settings.values() if isinstance(v, str) and Path(v).is_file())]
+    """What a member will do: its settings, its source file, and the content of the files that decide what it does.
+
+    Source that members share is not among them; within a key, the version of unshift stands for it.
+    """
+    config = load_config(family, reference, where=family)
+    member = discover.load(family, reference.name)
+    files = (Path(inspect.getfile(member)), *member.files(config))
     hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    return (reference.name, digest(settings), *hashes)
+    return (reference.name, digest(config.model_dump(mode="json")), *hashes)
 
 
 def build_objective(recipe: Recipe, pipeline: str, task: Task, *, sources: Sequence[str], seed: int) -> Objective:

@@ -1,7 +1,8 @@
 """A bundle: all that prediction needs in one folder or zip, to leave the place where it was trained.
 
 ``bundle.yaml`` says what is in it; ``*.safetensors`` hold the numbers. No pickle, no code, no patients' pixels, no path
-of the machine that wrote it. Every file's SHA-256 is in ``bundle.yaml`` and is verified on loading.
+of the machine that wrote it. Every file's SHA-256 is in ``bundle.yaml`` and is verified on loading. A network of a
+foreign builder names code, which is run only when the caller trusts it.
 """
 
 from __future__ import annotations
@@ -24,18 +25,22 @@ from torch import Tensor, nn
 
 from unshift import __version__, discover
 from unshift.config import Config, MemberRef, parse, read_yaml, to_yaml
-from unshift.contracts import Network, Normalization
+from unshift.contracts import Network, Normalization, Plugin
 from unshift.errors import BundleError, ConfigError
 from unshift.geometry import InputConfig
+from unshift.networks.builders import trusted
 from unshift.networks.building import build_network
-from unshift.networks.pretrained import from_scratch, load_exactly
+from unshift.networks.pretrained import from_scratch
 from unshift.predict.predictor import Predictor, fast_layout
 from unshift.predict.settings import PredictConfig
 from unshift.sample import Task
+from unshift.weights import load_exactly
 
 FORMAT = 1
 MANIFEST = "bundle.yaml"
 WEIGHTS = "network.safetensors"
+MOST_BYTES = {"manifest": 2**24, "all": 2**34}
+"""What is read into memory at most: the manifest, and all other files together. A hostile archive might hold more."""
 
 
 class BundleCard(Config):
@@ -61,7 +66,7 @@ class Bundle:
         predict: how logits become a label map.
         preprocessing: fitted, applied as in training.
         normalizations: fitted, applied after it at test time.
-        plugins: must be empty in this version, which has no plugins yet.
+        plugins: fitted on this network; one at most.
         card: for people.
     """
 
@@ -71,22 +76,34 @@ class Bundle:
     predict: PredictConfig = field(default_factory=PredictConfig)
     preprocessing: tuple[Normalization, ...] = ()
     normalizations: tuple[Normalization, ...] = ()
-    plugins: tuple[nn.Module, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
     card: BundleCard = field(default_factory=BundleCard)
 
     def predictor(self, device: torch.device | str = "cpu", *, precision: str = "32") -> Predictor:
         """Sample -> prediction, on ``device``."""
         return Predictor(
-            fast_layout(self.network, self.input.size),
+            fast_layout(with_plugins(self.network, self.plugins), self.input.size),
             self.task,
             input=self.input,
             config=self.predict,
             preprocessing=self.preprocessing,
             normalizations=self.normalizations,
             size_divisor=self.network.size_divisor,
+            uses_field_of_view=bool(self.plugins),
             device=device,
             precision=precision,
         )
+
+
+def with_plugins(network: Network, plugins: Sequence[Plugin]) -> nn.Module:
+    """The network, or what the plugin makes of it.
+
+    Raises:
+        ConfigError: more than one plugin; the units of the second would undo the first's.
+    """
+    if len(plugins) > 1:
+        raise ConfigError(f"{len(plugins)} plugins on one network; one is the most. Choose one.")
+    return plugins[0].attach(network) if plugins else network
 
 
 class _Task(Config):
@@ -97,10 +114,11 @@ class _Task(Config):
 
 
 class _Fitted(Config):
-    """A normalization and the file of its state; None where it learned nothing."""
+    """A normalization or plugin and the file of its state; None where it learned nothing."""
 
     member: MemberRef
     state: str | None = None
+    origin: str = ""
 
 
 class _Manifest(Config):
@@ -115,7 +133,7 @@ class _Manifest(Config):
     predict: PredictConfig
     preprocessing: tuple[_Fitted, ...] = ()
     normalizations: tuple[_Fitted, ...] = ()
-    plugins: tuple[MemberRef, ...] = ()
+    plugins: tuple[_Fitted, ...] = ()
     card: BundleCard = BundleCard()
     sha256: dict[str, str]
 
@@ -129,7 +147,7 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
     It is written under a temporary name beside ``path`` and renamed. An earlier bundle there is replaced.
 
     Raises:
-        BundleError: ``path`` is something other than a bundle; a member is not one of unshift's; plugins are not empty.
+        BundleError: ``path`` is something other than a bundle; a member is not one of unshift's.
     """
     if path.exists() and not _is_bundle(path):
         raise BundleError(
@@ -156,11 +174,10 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
     """Name -> content of every file, the manifest last."""
-    if bundle.plugins:
-        raise BundleError(f"bundle: {len(bundle.plugins)} plugin(s); this version cannot store any. Remove them.")
     files = {WEIGHTS: _bytes(bundle.network.state_dict())}
     preprocessing = tuple(_store("preprocessing", i, m, files) for i, m in enumerate(bundle.preprocessing))
     normalizations = tuple(_store("normalizations", i, m, files) for i, m in enumerate(bundle.normalizations))
+    plugins = tuple(_store("plugins", i, m, files) for i, m in enumerate(bundle.plugins))
     task = bundle.task
     manifest = _Manifest(
         format=FORMAT,
@@ -177,18 +194,20 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         predict=bundle.predict,
         preprocessing=preprocessing,
         normalizations=normalizations,
+        plugins=plugins,
         card=bundle.card,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     return {**files, MANIFEST: to_yaml(manifest).encode()}
 
 
-def _store(stage: str, index: int, member: Normalization, files: dict[str, bytes]) -> _Fitted:
+def _store(stage: str, index: int, member: Normalization | Plugin, files: dict[str, bytes]) -> _Fitted:
     state = member.state_dict()
     name = f"{stage}_{index}.safetensors" if state else None
     if name:
         files[name] = _bytes(state)
-    return _Fitted(member=_reference("normalizations", member), state=name)
+    family = "plugins" if stage == "plugins" else "normalizations"
+    return _Fitted(member=_reference(family, member), state=name, origin=getattr(member, "origin", ""))
 
 
 def _reference(family: str, member: Any) -> MemberRef:
@@ -198,7 +217,13 @@ def _reference(family: str, member: Any) -> MemberRef:
         raise BundleError(
             f"bundle: {type(member).__name__} is no member of {family}, so nobody could load it. Use one."
         )
-    return MemberRef.model_validate({"name": name, **from_scratch(member.config).model_dump(mode="json")})
+    settings = from_scratch(member.config).model_dump(mode="json")
+    if settings.get("builder", "") is None:
+        raise BundleError(
+            f"bundle: {type(member).__name__} holds an object, which nobody could build again. Give its network a "
+            "`builder` (package.module:function) and its `arguments`."
+        )
+    return MemberRef.model_validate({"name": name, **settings})
 
 
 def _bytes(state: Mapping[str, Tensor]) -> bytes:
@@ -217,12 +242,17 @@ def _is_bundle(path: Path) -> bool:
 # ------------------------------------------------------------------------------------------------------ loading
 
 
-def load_bundle(path: Path | str) -> Bundle:
+def load_bundle(path: Path | str, *, trust: Sequence[str] = ()) -> Bundle:
     """The bundle in the folder or zip ``path``. Of a zip, only the named files are read, and nothing is unpacked.
+
+    Args:
+        path: folder or zip.
+        trust: builders (``package.module:function``) and packages of foreign networks whose code may be run. Network
+            classes of MONAI, segmentation_models_pytorch and dynamic-network-architectures need none.
 
     Raises:
         BundleError: no bundle there; another format version; a file is missing, damaged or changed; a key of
-            ``bundle.yaml`` is unknown; weights or states do not fit.
+            ``bundle.yaml`` is unknown; weights or states do not fit; the network is built by code that is not trusted.
         MissingDependency: the network needs an optional package.
     """
     path = Path(path)
@@ -230,13 +260,16 @@ def load_bundle(path: Path | str) -> Bundle:
         if not (source / MANIFEST).is_file():
             raise BundleError(f"{path}: no {MANIFEST} in it; that is no bundle. Give the folder or zip that one is in.")
         try:
+            _refuse_oversize(source / MANIFEST, MOST_BYTES["manifest"])
             manifest = _manifest(source / MANIFEST)
-            content = {name: _verified(source / name, digest) for name, digest in manifest.sha256.items()}
-            return _bundle(manifest, content, where=str(path))
+            content = _contents(source, manifest.sha256)
+            return _bundle(manifest, content, trust=trust, where=str(path))
         except ConfigError as error:
             raise BundleError(f"{error} The bundle was changed, or is of another version of unshift.") from None
         except zipfile.BadZipFile as error:
             raise BundleError(f"{path}: damaged ({error}). Copy it again.") from None
+        except RecursionError:
+            raise BundleError(f"{path}: {MANIFEST} is nested too deeply. That is no bundle of unshift.") from None
 
 
 def _opened(path: Path) -> AbstractContextManager[Path]:
@@ -273,9 +306,8 @@ def _manifest(file: Path) -> _Manifest:
             f"Use the unshift that wrote it{_writer(data)}."
         )
     manifest = parse(_Manifest, data, where=str(file))
-    if manifest.plugins:
-        raise BundleError(f"{file}: has plugins {[p.name for p in manifest.plugins]}; unshift {__version__} has none.")
-    names = {WEIGHTS, *(f.state for f in (*manifest.preprocessing, *manifest.normalizations) if f.state)}
+    fitted = (*manifest.preprocessing, *manifest.normalizations, *manifest.plugins)
+    names = {WEIGHTS, *(f.state for f in fitted if f.state)}
     if names != manifest.sha256.keys():
         raise BundleError(f"{file}: needs the files {sorted(names)} but sha256 lists {sorted(manifest.sha256)}.")
     strange = [name for name in names if not name.endswith(".safetensors") or Path(name).name != name or "\\" in name]
@@ -288,9 +320,29 @@ def _writer(data: Any) -> str:
     return f", {data['unshift']}" if isinstance(data, Mapping) and "unshift" in data else ""
 
 
+def _refuse_oversize(file: Path, most: int) -> None:
+    """Look at the size that a file has, or that an archive says it unpacks to, before anything is read."""
+    size = _size(file)
+    if size > most:
+        raise BundleError(f"{file}: {size} bytes; at most {most} are read. That is no bundle of unshift.")
+
+
+def _size(file: Path) -> int:
+    return file.root.getinfo(file.at).file_size if isinstance(file, zipfile.Path) else file.stat().st_size
+
+
+def _contents(source: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
+    """Name -> content of every file that the manifest names; none is read unless memory allows all of them."""
+    left = MOST_BYTES["all"]
+    for name in digests:
+        if not (source / name).is_file():
+            raise BundleError(f"{source / name}: missing from the bundle. Copy the whole bundle again.")
+        _refuse_oversize(source / name, left)
+        left -= _size(source / name)
+    return {name: _verified(source / name, digest) for name, digest in digests.items()}
+
+
 def _verified(file: Path, digest: str) -> bytes:
-    if not file.is_file():
-        raise BundleError(f"{file}: missing from the bundle. Copy the whole bundle again.")
     try:
         content = file.read_bytes()
     except (OSError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
@@ -304,11 +356,11 @@ def _verified(file: Path, digest: str) -> bytes:
     return content
 
 
-def _bundle(manifest: _Manifest, content: Mapping[str, bytes], *, where: str) -> Bundle:
+def _bundle(manifest: _Manifest, content: Mapping[str, bytes], *, trust: Sequence[str], where: str) -> Bundle:
     told = manifest.task
     regions = {name: frozenset(labels) for name, labels in told.regions.items()}
     task = Task(told.channels, told.classes, regions, told.spatial_dims)
-    network = build_network(manifest.network, task, manifest.input, pretrained=False)
+    network = build_network(trusted(manifest.network, trust), task, manifest.input, pretrained=False)
     load_exactly(network, _tensors(content[WEIGHTS], f"{where}/{WEIGHTS}"), where=f"{where}/{WEIGHTS}")
     network.origin = manifest.origin
     return Bundle(
@@ -316,18 +368,21 @@ def _bundle(manifest: _Manifest, content: Mapping[str, bytes], *, where: str) ->
         task=task,
         input=manifest.input,
         predict=manifest.predict,
-        preprocessing=_members(manifest.preprocessing, content, where=where),
-        normalizations=_members(manifest.normalizations, content, where=where),
+        preprocessing=_members("normalizations", manifest.preprocessing, content, where=where),
+        normalizations=_members("normalizations", manifest.normalizations, content, where=where),
+        plugins=_members("plugins", manifest.plugins, content, where=where),
         card=manifest.card,
     )
 
 
-def _members(fitted: Sequence[_Fitted], content: Mapping[str, bytes], *, where: str) -> tuple[Normalization, ...]:
+def _members(family: str, fitted: Sequence[_Fitted], content: Mapping[str, bytes], *, where: str) -> tuple[Any, ...]:
     members = []
     for item in fitted:
-        builder = discover.load("normalizations", item.member.name, where=where)
+        builder = discover.load(family, item.member.name, where=where)
         member = builder(parse(builder.Config, item.member.settings, where=f"{where}: {item.member.name}"))
         member.load_state_dict(_tensors(content[item.state], f"{where}/{item.state}") if item.state else {})
+        if item.origin:
+            member.origin = item.origin
         members.append(member)
     return tuple(members)
 

@@ -10,18 +10,13 @@ from urllib.error import URLError
 
 import torch
 from pydantic import model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from unshift.config import Config
 from unshift.contracts import Network
-from unshift.errors import BundleError, DataError
+from unshift.errors import DataError
+from unshift.weights import IMAGENET_DEVIATION, IMAGENET_MEAN, load_exactly, read_weights
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-_WRAPPINGS = ("state_dict", "model_state_dict", "model")
-_SHOWN = 8
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
@@ -64,65 +59,6 @@ def from_scratch(config: AnyConfig) -> AnyConfig:
     """The same architecture with nothing to load: for a bundle or a checkpoint, which bring the weights."""
     names = EncoderWeightsConfig.model_fields.keys() & type(config).model_fields.keys()
     return config.model_copy(update={name: EncoderWeightsConfig.model_fields[name].default for name in names})
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor, from safetensors (``.safetensors``) or from torch's own format, read without running code.
-
-    A training checkpoint that holds the weights under ``state_dict``, ``model_state_dict`` or ``model`` is unwrapped.
-
-    Raises:
-        BundleError: no such file, damaged, or something other than named tensors.
-    """
-    if not path.is_file():
-        raise BundleError(f"{path}: no such file. Check the setting `weights`.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BundleError(
-            f"{path}: cannot be read as weights ({reason}). Give a .safetensors file, or a .pth file that holds "
-            "tensors only (torch.save(model.state_dict(), …))."
-        ) from None
-    for key in _WRAPPINGS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise BundleError(f"{path}: holds {type(content).__name__}; named tensors are required. Save a state_dict.")
-    return dict(content)
-
-
-def load_exactly(module: nn.Module, state: Mapping[str, Tensor], *, where: str, unused: Sequence[str] = ()) -> None:
-    """Copy ``state`` into ``module``; every name and shape must fit.
-
-    Args:
-        where: file or source, for the message.
-        unused: beginnings of names that ``state`` may hold and ``module`` has no place for (a classification head).
-
-    The counter ``num_batches_tracked``, which files from before torch 0.4.1 lack, begins at 0 where it is missing.
-
-    Raises:
-        BundleError: all names that are missing, unknown, or of another shape.
-    """
-    own = module.state_dict()
-    given = {name: value for name, value in state.items() if name in own or not name.startswith(tuple(unused))}
-    counters = {n: torch.zeros_like(own[n]) for n in own.keys() - given.keys() if n.endswith("num_batches_tracked")}
-    given.update(counters)
-    problems = {
-        "missing": sorted(own.keys() - given.keys()),
-        "unknown": sorted(given.keys() - own.keys()),
-        "of another shape": [
-            f"{name} ({list(value.shape)} in the file, {list(own[name].shape)} required)"
-            for name, value in given.items()
-            if name in own and value.shape != own[name].shape
-        ],
-    }
-    lines = [f"  {len(found)} {kind}: {_some(found)}" for kind, found in problems.items() if found]
-    if lines:
-        raise BundleError("\n".join([f"{where}: the weights do not fit {type(module).__name__}.", *lines]))
-    module.load_state_dict(given)
 
 
 def begin_from_file(network: Network, path: Path | None) -> None:
@@ -178,8 +114,3 @@ def unreachable(encoder: str, source: str, error: BaseException) -> DataError:
         "the file elsewhere and set `weights: PATH`; or use the encoder efficientnet-lite0, whose weights are "
         "installed; or set `pretrained: none` to begin from scratch."
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" … and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -19,14 +19,13 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from kornia.color import lab_to_rgb, rgb_to_lab
 from pydantic import Field
 from skimage.exposure import equalize_adapthist
 
 from unshift.config import Config
 from unshift.contracts import Normalization
-from unshift.errors import DataError
 from unshift.normalizations.inside import channels_inside, compose, mask_of
+from unshift.normalizations.lightness import lightness, relight
 from unshift.sample import Sample
 
 
@@ -50,23 +49,11 @@ class HistogramEqualization(Normalization):
             DataError: the field of view is empty; lightness is asked of a color image beyond [0, 1].
         """
         if len(sample.image) == 3 and self.config.color == "lightness":
-            return [self._equalize_lightness(sample)]
+            [values] = channels_inside(sample.replace(image=lightness(sample)))
+            if values.min() == values.max():
+                return [compose(sample, [channel[mask_of(sample)] for channel in sample.image])]
+            return [relight(sample, self._equalize)]
         return [self._equalize(sample)]
-
-    def _equalize_lightness(self, sample: Sample) -> Sample:
-        low, high = float(sample.image.min()), float(sample.image.max())
-        if low < 0 or high > 1:
-            raise DataError(
-                f"Case {sample.case!r}: three channels in {low:g} … {high:g}; a color image is in 0 … 1. "
-                "If the channels are no colors, set color: channels."
-            )
-        lab = rgb_to_lab(sample.image.movedim(0, -3)).movedim(-3, 0)
-        [values] = channels_inside(sample.replace(image=lab[:1]))
-        if values.min() == values.max():
-            return compose(sample, [channel[mask_of(sample)] for channel in sample.image])
-        lightness = self._equalize(sample.replace(image=lab[:1] / 100)).image
-        rgb = lab_to_rgb(torch.cat([lightness * 100, lab[1:]]).movedim(0, -3)).movedim(-3, 0)
-        return compose(sample, [channel[mask_of(sample)] for channel in rgb])
 
     def _equalize(self, sample: Sample) -> Sample:
         spread = _ranks if self.config.method == "global" else self._spread_tiles

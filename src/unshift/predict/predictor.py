@@ -30,6 +30,7 @@ class Predictor:
 
     Args:
         model: images [batch, channel, *space] -> logits [batch, task.num_classes, *space]; moved to ``device``.
+        uses_field_of_view: the model takes (images, fields of view [batch, *space] or None), as a plugin's does.
         task: channels and classes.
         input: what the network sees of a sample; the same as in training.
         preprocessing: applied to every image as in training; each gives exactly one view.
@@ -52,6 +53,7 @@ class Predictor:
         preprocessing: Sequence[Normalization] = (),
         normalizations: Sequence[Normalization] = (),
         size_divisor: int = 1,
+        uses_field_of_view: bool = False,
         device: torch.device | str = "cpu",
         precision: str = "32",
     ) -> None:
@@ -61,7 +63,7 @@ class Predictor:
         self.device = torch.device(device)
         self.model, self.task, self.input, self.config = model.to(self.device), task, input, config
         self.preprocessing, self.normalizations = tuple(preprocessing), tuple(normalizations)
-        self.precision = precision
+        self.precision, self.uses_field_of_view = precision, uses_field_of_view
 
     def predict(self, sample: Sample) -> Prediction:
         """The label map of ``sample`` on its own grid.
@@ -96,21 +98,36 @@ class Predictor:
                 f"{self.task.channels}; both must agree. Convert the image, or use a model made for it."
             )
 
+        masked = self.uses_field_of_view and sample.field_of_view is not None
+
         def network(images: Tensor) -> Tensor:
-            one = lambda x: self._softmax(x, sample.case)  # noqa: E731
+            one = lambda x: self._softmax(x, sample.case, masked=masked)  # noqa: E731
             return mirrored(one, images) if self.config.mirror else one(images)
 
         views = views_of(sample, self.preprocessing, self.normalizations)
         total: Any = 0.0
         with torch.no_grad(), evaluating(self.model):
             for view in views:
-                image = view.image.to(self.device, torch.float32)
+                image = view.image.to(torch.float32)
+                if masked:  # the mask travels as one more channel, so that it is cut and resized as the image is
+                    assert sample.field_of_view is not None
+                    image = torch.cat([image, sample.field_of_view[None].to(image)])
+                image = image.to(self.device)
                 total = total + predict_image(image, network, size_config=self.input, config=self.config).cpu()
         return total / len(views)
 
-    def _softmax(self, images: Float[Tensor, "batch channel *space"], case: str) -> Float[Tensor, "batch class *space"]:
+    def _softmax(
+        self, images: Float[Tensor, "batch channel *space"], case: str, *, masked: bool
+    ) -> Float[Tensor, "batch class *space"]:
+        fields_of_view = None
+        if masked:
+            images, fields_of_view = _split_mask(images, self.task.channels)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
-            logits = self.model(images)
+            logits = self.model(images, fields_of_view) if self.uses_field_of_view else self.model(images)
+        self._check(logits, images, case)
+        return logits.float().softmax(dim=1)
+
+    def _check(self, logits: Tensor, images: Tensor, case: str) -> None:
         wanted = (images.shape[0], self.task.num_classes, *images.shape[2:])
         if tuple(logits.shape) != wanted:
             raise ShapeMismatch(
@@ -124,7 +141,6 @@ class Predictor:
                 f"Case {case!r}: the model returned logits that are not finite; finite numbers are required. "
                 f"Check {cause} for NaN and infinite values."
             )
-        return logits.float().softmax(dim=1)
 
     def _repaired(self, label_map: Int[Tensor, "*space"]) -> tuple[Int[Tensor, "*space"], tuple[str, ...]]:
         notes: tuple[str, ...] = ()
@@ -133,6 +149,13 @@ class Predictor:
                 label_map, found = repair(label_map, self.task.classes)
                 notes += found
         return label_map, notes
+
+
+def _split_mask(images: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """Images whose every slice ends with its mask -> images, and the (central) slice's mask, bool [batch, *space]."""
+    slices = images.unflatten(1, (-1, channels + 1))
+    middle = slices.shape[1] // 2
+    return slices[:, :, :channels].flatten(1, 2), slices[:, middle, channels] > 0.5
 
 
 @contextmanager

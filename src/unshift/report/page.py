@@ -6,22 +6,16 @@ request and runs no script that came in with a name.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import jinja2
-from markupsafe import Markup, escape
 
 from unshift.report.caption import ORACLE, baseline_name
 from unshift.report.content import Curve, Distribution, GalleryItem, Report
 from unshift.report.curve import curve_panels, histogram_panels
 from unshift.report.figure import forests, measure, strips
+from unshift.report.frame import render_page
 from unshift.report.gallery import shelves
-from unshift.report.number import LOWER_IS_BETTER, interval, percent, plain, signed, title
+from unshift.report.number import LOWER_IS_BETTER, interval, percent, title
 from unshift.report.table import all_tables
 from unshift.report.tablefile import replace_text, write_tables
 from unshift.report.verdict import headline_unit, judge
@@ -46,29 +40,16 @@ def write_report(folder: Path, report: Report) -> Path:
 
 def render(report: Report) -> str:
     """The page. Every text is escaped; names in back quotes in the verdict become code."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("unshift", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(code=_code, breakable=_breakable, plain=plain, signed=signed)
-    return environment.get_template("page.html.jinja").render(**_context(report))
+    return render_page("page.html.jinja", _context(report))
 
 
 def _context(report: Report) -> dict[str, Any]:
-    style, script = _asset("style.css"), _asset("behaviour.js")
     axis, found = forests(report)
     strip_axis, panels = strips(report)
     headline, differences, *others = all_tables(report)
     unit = headline_unit(report)
     return {
         "report": report,
-        "style": Markup(style),
-        "script": Markup(script),
-        "style_hash": _policy_hash(style),
-        "script_hash": _policy_hash(script),
         "verdict": judge(report),
         "unit": unit,
         "loss_sign": 1 if report.metric in LOWER_IS_BETTER else -1,
@@ -98,26 +79,3 @@ def _conventions(report: Report) -> list[str]:
     """How the frames say that they were made, and what the run adds."""
     captions = [frame.attrs.get("caption") for frame in (report.summary, report.comparisons)]
     return [*[caption for caption in captions if caption], *report.statistics]
-
-
-def _asset(name: str) -> str:
-    return resources.files("unshift.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _policy_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _breakable(name: str) -> Markup:
-    """``name`` escaped, with leave to break the line after an underscore, a hyphen or a slash."""
-    parts = re.split(r"(?<=[_/-])", name)
-    return Markup("<wbr>").join(parts)
-
-
-def _code(sentence: str) -> Markup:
-    """Escape ``sentence``, then show what stands in back quotes as code."""
-    parts = sentence.split("`")
-    if len(parts) % 2 == 0:
-        return escape(sentence)
-    shown = (Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
-    return Markup("").join(shown)

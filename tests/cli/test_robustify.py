@@ -1,0 +1,165 @@
+"""`unshift robustify` as a newcomer meets it: of an own module, of a bundle, and all that can be typed wrongly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from robust_models import disc_bundle, write_discs
+from unshift.cli.main import build
+from unshift.export.bundle import load_bundle, save_bundle
+
+MODULE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, base=4):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, base, 3, padding=1), nn.Conv2d(base, 2 * base, 3, padding=1)
+        self.pool, self.up = nn.MaxPool2d(2), nn.ConvTranspose2d(2 * base, base, 2, 2)
+        self.last = nn.Conv2d(2 * base, 2, 1)
+
+    def forward(self, x):
+        skip = torch.relu(self.first(x))
+        deep = torch.relu(self.second(self.pool(skip)))
+        return self.last(torch.cat([skip, self.up(deep)], 1))
+
+def build_net(base=4):
+    return Net(base)
+"""
+QUICK = ("--plugins", "adain", "--levels", "single", "--gates", "none", "--strengths", "1", "--cases", "2")
+
+
+def call(*arguments: str | Path) -> Result:
+    texts = [str(a) for a in ("robustify", *arguments)]
+    return CliRunner().invoke(build(texts), texts)
+
+
+def said(result: Result) -> str:
+    return " ".join((result.output + result.stderr).split())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where somebody works: a bundle, a module with its weights, images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
+    (tmp_path / "net_of_a_newcomer.py").write_text(MODULE, encoding="utf-8")
+    save_bundle(tmp_path / "model", disc_bundle())
+    write_discs(tmp_path / "discs", 6)
+    return tmp_path
+
+
+def own(*others: str) -> list[str]:
+    return [
+        "net_of_a_newcomer:build_net",
+        "--images",
+        "discs",
+        "--classes",
+        "background,disc",
+        "--channels",
+        "1",
+        *others,
+    ]
+
+
+def test_a_bundle_from_end_to_end(place: Path) -> None:
+    before = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in place.rglob("*") if p.is_file()}
+    result = call("model", "--images", "discs", "-o", "robust", "--choose", "adain-single", *QUICK)
+    assert result.exit_code == 0, said(result)
+    for words in ("level_2", "adain-single *", "Chosen by hand", "All 3 checks hold", "Bundle: robust/bundle"):
+        assert words in said(result)
+    assert len(load_bundle(place / "robust" / "bundle").plugins) == 1
+    assert (place / "robust" / "report.html").is_file()
+    assert {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in before} == before
+
+
+def test_json_is_all_that_is_on_standard_output(place: Path) -> None:
+    document = json.loads(call("model", "--images", "discs", "--json", *QUICK).stdout)
+    assert document["choice"] in ("none", "adain-single")
+    assert [c["name"] for c in document["candidates"]] == ["none", "adain-single"]
+    assert Path(document["bundle"]).is_dir()
+    plan = json.loads(call("model", "--images", "discs", "--json", "--dry-run", *QUICK).stdout)
+    assert plan["candidates"] == "none, adain-single"
+    assert plan["predictions"] == str(2 * 4 * 2)
+
+
+def test_a_dry_run_shows_taps_and_plan_and_writes_nothing(place: Path) -> None:
+    before = sorted(place.rglob("*"))
+    result = call("model", "--images", "discs", "--dry-run")
+    assert result.exit_code == 0
+    assert "level_1 1 6" in said(result)
+    assert "Dry run: nothing was fitted" in said(result)
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_module_of_ones_own(place: Path) -> None:
+    module = __import__("net_of_a_newcomer").build_net(base=6)
+    torch.save(module.state_dict(), place / "state.pt")
+    result = call(*own("--weights", "state.pt", "--argument", "base=6", "--size", "48,48", "--dry-run"))
+    assert result.exit_code == 0, said(result)
+    assert "net_of_a_newcomer:build_net, weights of state.pt" in said(result)
+    assert "2 12" in said(result)
+    wrong = call(*own("--weights", "state.pt", "--size", "48,48"))
+    assert wrong.exit_code == 2
+    assert "first.weight ([6, 1, 3, 3] in the file, [4, 1, 3, 3] required)" in said(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing", "--images", "discs"], "nothing: no such file or folder, and none of the models"),
+        (["discs", "--images", "discs"], "a folder, and none of the models"),
+        (["model"], "--images: missing"),
+        (["model", "--images", "nothing"], "no such folder"),
+        (["model", "--images", "discs", "-o", "."], None),
+        (["model", "--images", "discs", "--plugins", "adian"], "unknown plugin 'adian'. Did you mean 'adain'"),
+        (["model", "--images", "discs", "--levels", "level_7"], "unknown tap 'level_7'"),
+        (["model", "--images", "discs", "--gates", "far"], "gates"),
+        (["model", "--images", "discs", "--strengths", "a"], "--strengths: 'a'; numbers"),
+        (["model", "--images", "discs", "--strengths", "2"], "numbers above 0, to 1"),
+        (["model", "--images", "discs", "--choose", "best"], "'best' is no candidate. Candidates: none, adain-single"),
+        (["model", "--images", "discs", "--simulator", "photo"], "1 channel(s); 3 are required"),
+        (["model", "--images", "discs", "--weights", "x.pt"], "only one needs them"),
+        (own(), "--size: of its input"),
+        (own("--as-built", "--size", "47,48"), "nearest good size is 48×48"),
+        (own("--as-built", "--size", "a,b"), "--size: 'a,b'; numbers"),
+        (own("--as-built", "--size", "48,48", "--argument", "base"), "no '='"),
+        (own("--as-built", "--size", "48,48", "--taps", "nothing"), "nothing"),
+        (own("--as-built", "--size", "48,48", "--mean", "1,2"), "mean has 2 entries"),
+        (own("--weights", "nothing.pt", "--size", "48,48"), "nothing.pt: no such file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(place: Path, arguments: list[str], words: str | None) -> None:
+    if words is None:
+        save_bundle(place / "bundle", disc_bundle())
+        arguments, words = ["bundle", *arguments[1:]], "holds the model that was given"
+    result = call(*arguments)
+    assert result.exit_code == 2, said(result)
+    assert "Traceback" not in said(result)
+    assert words in said(result)
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "holds no image"), (1, "1 image(s) of 1 patient(s)")])
+def test_an_empty_folder_and_one_image(place: Path, count: int, words: str) -> None:
+    folder = write_discs(place / "few", count, masks=False) / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    result = call("model", "--images", folder)
+    assert result.exit_code == 2
+    assert words in said(result)
+
+
+def test_values_that_are_no_labels(place: Path) -> None:
+    for path in (place / "discs" / "masks").iterdir():
+        Image.fromarray(np.full((48, 48), 7, np.uint8)).save(path)
+    result = call("model", "--images", "discs", *QUICK)
+    assert result.exit_code == 2
+    assert "outside the task (7)" in said(result)
