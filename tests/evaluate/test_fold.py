@@ -20,7 +20,10 @@ def test_seen_is_decided_by_the_domain() -> None:
 def test_a_patient_on_two_sides_is_named(sides: tuple[str, str]) -> None:
     parts: dict[str, tuple[Case, ...]] = {"train": (), "validation": (), "test": ()}
     parts |= {sides[0]: (Case("x", "P7", "A"),), sides[1]: (Case("y", "P7", "B"),)}
-    with pytest.raises(ProtocolError, match=f"patient 'P7' is in {sides[0]} and, with case 'B/y', in {sides[1]}.*protocol.same_patients: true"):
+    with pytest.raises(
+        ProtocolError,
+        match=f"patient 'P7' is in {sides[0]} and, with case 'B/y', in {sides[1]}.*protocol.same_patients: true",
+    ):
         Fold("B", ("A",), ("B",), **parts)
 
 

@@ -248,26 +248,13 @@ def test_files_that_fit_one_by_one_but_not_together_are_refused_unread(
         load_bundle(tmp_path / name)
 
 
-def test_a_foreign_builder_is_run_only_when_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Bundle
-) -> None:
-    """A stranger's bundle names code; loading must not import it unless it is named as trusted."""
-    (tmp_path / "strangers_code.py").write_text(
-        "from pathlib import Path\n\nimport torch\n\n"
-        "Path(__file__).with_name('ran').touch()\n\n\n"
-        "def network():\n"
-        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 3, 1))\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    reference = MemberRef.model_validate({"name": "own", "builder": "strangers_code:network", "taps": []})
-    save_bundle(tmp_path / "b", replace(bundle, network=build_network(reference, TASK, INPUT).eval()))
-    del sys.modules["strangers_code"]
-    (tmp_path / "ran").unlink()
-    with pytest.raises(BundleError, match="foreign code: loading would run it"):
-        load_bundle(tmp_path / "b")
-    assert not (tmp_path / "ran").exists()
-    loaded = load_bundle(tmp_path / "b", trust=["strangers_code:network"])
-    assert (tmp_path / "ran").exists() and loaded.predictor().predict(sample()).label_map.shape == (5, 20, 24)
+def test_a_network_that_nobody_could_build_again_is_not_saved(bundle: Bundle, tmp_path: Path) -> None:
+    member = discover.load("networks", "own")
+    module = torch.nn.Conv2d(3, 3, 1)
+    network = member(member.Config(taps=()), bundle.network.task, 3, module=module).eval()
+    with pytest.raises(BundleError, match="holds an object, which nobody could build again"):
+        save_bundle(tmp_path / "b", replace(bundle, network=network))
+    assert not any(tmp_path.iterdir())
 
 
 def test_where_a_normalizations_weights_came_from_comes_back(bundle: Bundle, tmp_path: Path) -> None:

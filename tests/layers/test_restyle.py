@@ -167,11 +167,13 @@ def test_an_image_does_not_depend_on_its_batch(channels_last: bool) -> None:
     torch.testing.assert_close(together, alone, atol=1e-12, rtol=1e-12)
 
 
-def test_gradients_reach_weight_bias_and_strength() -> None:
-    features = draw(2, 3, 5, 5).double()
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gradients_reach_weight_bias_and_strength(channels_last: bool) -> None:
+    features = draw(2, 3, 5, 5, channels_last=channels_last).double()
     weight, bias = (values.double().requires_grad_() for values in style(3))
     strength = torch.tensor([0.4, 0.9], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda *x: restyle(features, x[0], x[1], strength=x[2]), (weight, bias, strength))
+    assert torch.autograd.gradcheck(lambda *x: restyle(features, *x), (weight, bias))  # another way inside
 
 
 def test_gradients_reach_the_feature() -> None:

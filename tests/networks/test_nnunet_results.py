@@ -272,9 +272,7 @@ def test_what_was_allowed_is_forbidden_again(tmp_path: Path) -> None:
 def test_the_package_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dynamic_network_architectures.architectures.unet", None)
     monkeypatch.setitem(sys.modules, "dynamic_network_architectures", None)
-    with pytest.raises(
-        MissingDependency, match=r"dynamic_network_architectures come with `pip install 'unshift\[timm\]'`"
-    ):
+    with pytest.raises(MissingDependency, match=r"dynamic_network_architectures with `'unshift\[nnunet\]'`"):
         read_nnunet_results(results(tmp_path)).network()
 
 

@@ -65,3 +65,8 @@ def test_afterwards_the_decoder_gets_the_sources_statistics(levels: Any) -> None
         np.testing.assert_allclose(values.mean(axis=(1, 2)), unit.bias[alive], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(values.std(axis=(1, 2)), unit.weight[alive], rtol=1e-3, atol=1e-4)
         assert alive.any()
+
+
+def test_shared_source_is_part_of_what_it_does() -> None:
+    names = {path.name for path in AdaIN.files(UnitsConfig())}
+    assert names >= {"units.py", "frozen.py", "bottleneck.py", "restyle.py"} and "din.py" not in names

@@ -128,6 +128,19 @@ def test_a_shift_that_moves_the_image_moves_labels_and_field_of_view() -> None:
     assert not torch.equal(label_maps, given[0])
 
 
+def test_neighbouring_slices_are_shifted_as_one_volume() -> None:
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(widths=(4, 6, 8)), Task(1, ("background", "head")), channels=3).eval()
+    samples = [s.replace(image=s.image.repeat(3, 1, 1)) for s in pictures()]
+    _, task = setting(net, samples)
+    smooth = Appearance(AppearanceConfig(grain=0.0))
+    alike = ShiftedTask(net, task.units, TAPS, shift=smooth)
+    ((images, _, _),) = alike.shifted(samples, torch.Generator().manual_seed(0))
+    assert images.shape == (4, 3, 16, 16)
+    assert not torch.equal(images, torch.stack([s.image for s in samples]))
+    assert torch.equal(images[:, 0], images[:, 1]) and torch.equal(images[:, 0], images[:, 2])
+
+
 def test_labels_are_required_or_the_network_says_them() -> None:
     net, samples = network(), pictures()
     assert labeled(net, samples, "labels") == samples

@@ -207,7 +207,7 @@ def _required(options: ModuleOptions) -> None:
         raise ConfigError("--weights and --as-built: both were given. Keep one.")
 
 
-def source_of_run(folder: Path, fold: str, *, most: int = 30) -> Source:
+def source_of_run(folder: Path, fold: str, *, most: int = 24) -> Source:
     """The run's own source images: fitted on what its network was trained on, compared on its in-domain test cases.
 
     Args:

@@ -38,7 +38,7 @@ class RobustifyConfig(Config):
     content: Path | None = Field(None, description="photographs; default: made-up textures")
     content_count: int = Field(200, ge=1)
     simulator: Kind = "auto"
-    strengths: tuple[float, ...] = Field((0.33, 0.67, 1.0), min_length=1)
+    strengths: tuple[float, ...] = Field((0.5, 1.0), min_length=1, description="of every preset of the simulator")
     tolerance: float = Field(0.5, ge=0, description="points that the in-domain mean may lose")
     choose: str = Field("", description="take this candidate whatever the rule says")
     seed: int = 0

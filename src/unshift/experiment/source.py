@@ -49,7 +49,7 @@ class Source:
 
 
 def open_source(
-    folder: Path, task: Task, *, patient: str = "", share: float = 0.4, most: int = 30, seed: int = 0
+    folder: Path, task: Task, *, patient: str = "", share: float = 0.4, most: int = 24, seed: int = 0
 ) -> Source:
     """The source images in ``folder``, read as the images of ``task``.
 
@@ -78,7 +78,7 @@ def open_source(
 
 
 def divide(
-    cases: Sequence[Case], *, where: str, share: float = 0.4, most: int = 30, seed: int = 0
+    cases: Sequence[Case], *, where: str, share: float = 0.4, most: int = 24, seed: int = 0
 ) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
     """Cases to fit on, and at most ``most`` held-out cases of other patients, in order.
 

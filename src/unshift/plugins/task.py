@@ -83,6 +83,16 @@ def labeled(network: Network, samples: Sequence[Sample], supervision: str) -> li
     return list(samples)
 
 
+def as_slices(images: Tensor, channels: int) -> Tensor:
+    """[batch, slice x channel, height, width] -> [batch, channel, slice, height, width]; other images as they are.
+
+    Neighbouring slices are one volume to an augmentation: with one draw, and not as three colours.
+    """
+    if images.ndim == 4 and images.shape[1] > channels:
+        return images.unflatten(1, (-1, channels)).transpose(1, 2)
+    return images
+
+
 class ShiftedTask:
     """Segmentation loss of a network with units on source images under random appearance shifts.
 
@@ -102,11 +112,14 @@ class ShiftedTask:
         for images, inside in batches(samples, torch.device("cpu")):
             group = samples[start : start + len(images)]
             start += len(images)
-            parameters = self.shift.draw(generator, images)
+            slices = as_slices(images, self.network.task.channels)
+            parameters = self.shift.draw(generator, slices)
             label_maps = torch.stack([cast(Tensor, sample.label_map) for sample in group])
-            moved = self.shift.apply(images, parameters), self.shift.apply_label_maps(label_maps, parameters)
+            looks = self.shift.apply(slices, parameters)
+            looks = looks.transpose(1, 2).flatten(1, 2) if slices.ndim > images.ndim else looks
+            label_maps = self.shift.apply_label_maps(label_maps, parameters)
             seen = None if inside is None else self.shift.apply_label_maps(inside.long(), parameters).bool().to(device)
-            parts.append((moved[0].to(device), moved[1].to(device), seen))
+            parts.append((looks.to(device), label_maps.to(device), seen))
         return parts
 
     def terms(self, trained: TrainableUnits, parts: Sequence[Part]) -> dict[str, Float[Tensor, ""]]:

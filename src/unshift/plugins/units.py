@@ -7,9 +7,11 @@ feature the mean and the deviation of source images (``layers.restyle``) and sto
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, cast
 
 import torch
@@ -17,6 +19,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from unshift import discover
 from unshift.config import Config as BaseConfig
 from unshift.contracts import Network, Plugin
 from unshift.errors import BundleError, ConfigError, DataError
@@ -89,6 +92,13 @@ class StyleUnits(Plugin):
         self.gate: Gate | None = None
         self.nearest: Nearest | None = None
 
+    @classmethod
+    def files(cls, config: Any) -> tuple[Path, ...]:
+        """Beside the settings' files, the source that all style units share: stored scores of other code are stale."""
+        members = discover.names("plugins")
+        shared = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem not in members]
+        return (*super().files(config), *shared, Path(inspect.getfile(restyle)))
+
     @abstractmethod
     def bank(
         self, network: Network, style: Sequence[Sample], content: Sequence[Sample], *, taps: Sequence[int], seed: int
@@ -158,7 +168,7 @@ class StyleUnits(Plugin):
         return result
 
     def given(self, known: Mapping[int, Moments]) -> list[tuple[Tensor, Tensor, float | Tensor]]:
-        """Weight, bias and strength of every unit, for a batch of this mean and variance at the watched taps, in order."""
+        """Weight, bias and strength of every unit for a batch with this mean and variance at the watched taps."""
         found = [(mean, variance.sqrt()) for mean, variance in known.values()]
         strength = self.config.strength * self.gate(found) if self.gate is not None else self.config.strength
         choice = self.nearest(found[-1]) if self.nearest is not None else slice(None)
