@@ -105,3 +105,18 @@ def test_units_of_a_task_are_trained_in_a_foreign_module() -> None:
     assert fitted.plugin is not None
     assert len(fitted.plugin.history) > 0
     assert all(torch.equal(a, b) for a, b in zip(before, foreign.parameters(), strict=True))
+
+
+def test_a_gate_gives_the_same_bits_after_it_was_stored() -> None:
+    bundle, samples = disc_bundle(), style(40)
+    candidate = next(c for c in GRID.candidates(bundle) if c.name == "adain-multi-gated")
+    plugin = fit(candidate, bundle, samples=style, style=samples, content=[]).plugin
+    assert plugin is not None
+    again = type(plugin)(plugin.config)
+    again.load_state_dict({name: value.contiguous() for name, value in plugin.state_dict().items()})
+    assert plugin.state_dict()["gate.components"].shape[0] > 1
+    assert all(value.is_contiguous() for value in plugin.state_dict().values())
+    images = torch.stack([0.4 + 0.5 * s.image for s in samples])
+    with torch.no_grad():
+        found = [(f.mean((2, 3)), f.std((2, 3))) for f in bundle.network.encode(images)]
+        assert torch.equal(plugin.gate(found), again.gate(found))

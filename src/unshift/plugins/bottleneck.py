@@ -43,7 +43,8 @@ class Gate(nn.Module):
     def __init__(self, *state: Tensor) -> None:
         super().__init__()
         for name, value in zip(self.STATE, state, strict=True):
-            self.register_buffer(name, value.detach().clone())
+            # In one layout: components come transposed from the decomposition, and sums must not depend on that.
+            self.register_buffer(name, value.detach().clone(memory_format=torch.contiguous_format))
 
     @classmethod
     def fit(cls, found: Sequence[Moments]) -> Gate:
