@@ -136,7 +136,9 @@ def fit_all(plan: Plan, listener: Listener = silence) -> tuple[Fitted, ...]:
 
     style = as_network_sees(samples(), bundle.input, count=most // len(cases), seed=config.seed)
     colors = bundle.task.channels if bundle.network.in_channels != bundle.task.channels else None
-    content = content_like(style, config.content, config.content_count, seed=config.seed, colors=colors)
+    trains = any(c.plugin and "steps" in c.plugin.settings for c in plan.candidates)
+    count = config.content_count if trains else 0
+    content = content_like(style, config.content, count, seed=config.seed, colors=colors) if count else []
     done: dict[str, Fitted] = {}
     for candidate in sorted(plan.candidates, key=_gated_last):
         said = silence if candidate.name == NONE else listener
