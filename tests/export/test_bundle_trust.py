@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from typer.testing import CliRunner
 
+from unshift.cli.main import build
 from unshift.config import MemberRef
 from unshift.errors import BundleError
 from unshift.export.bundle import Bundle, load_bundle, save_bundle
@@ -53,3 +58,21 @@ def test_network_classes_of_known_libraries_need_no_trust(tmp_path: Path) -> Non
     save_bundle(tmp_path / "b", made)
     image = torch.rand(1, 1, 32, 32)
     assert torch.equal(load_bundle(tmp_path / "b").network(image), made.network(image))
+
+
+def test_predict_finds_a_module_where_one_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pupils.py").write_text("import torch\n" + inspect.getsource(student))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    save_bundle(tmp_path / "b", foreign("pupils:student"))
+    Image.fromarray(np.full((32, 32), 90, np.uint8)).save(tmp_path / "image.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "pupils")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in (str(tmp_path), "")])
+    importlib.invalidate_caches()
+    plain = ["predict", "b", "image.png", "-o", "out"]
+    refused = CliRunner().invoke(build(plain), plain)
+    assert refused.exit_code == 2 and "foreign code" in refused.output
+    trusting = [*plain, "--trust", "pupils:student"]
+    done = CliRunner().invoke(build(trusting), trusting)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "image.png").is_file()

@@ -265,7 +265,8 @@ def load_bundle(path: Path | str, *, trust: Sequence[str] = ()) -> Bundle:
             content = _contents(source, manifest.sha256)
             return _bundle(manifest, content, trust=trust, where=str(path))
         except ConfigError as error:
-            raise BundleError(f"{error} The bundle was changed, or is of another version of unshift.") from None
+            blame = "" if trust else " The bundle was changed, or is of another version of unshift."
+            raise BundleError(f"{error}{blame}") from None
         except zipfile.BadZipFile as error:
             raise BundleError(f"{path}: damaged ({error}). Copy it again.") from None
         except RecursionError:
