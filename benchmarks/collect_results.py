@@ -13,10 +13,12 @@ from pathlib import Path
 
 import yaml
 
+from unshift.config import to_yaml
 from unshift.experiment.record import read_run
 from unshift.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
+PHOTOGRAPHS = "path/to/photographs"
 TABLES = ("headline", "differences", "worst", "metric_hd95", "metric_recall", "metric_precision", "false_alarms")
 PAPER_TABLES = ("metric_jaccard", "metric_hd", "metric_asd")
 """Beside them where the recipe measures the Hausdorff distance, as DINSeg does."""
@@ -50,7 +52,7 @@ def page(run: Path, output: Path) -> Path:
     if content.is_file():
         lines += [f"[Where each repair helps and where it harms]({content.name})", ""]
     lines += ["Data: " + " · ".join(recipe.cite), ""] if recipe.cite else []
-    shutil.copy(run / "recipe.yaml", output / f"{recipe.name}.yaml")
+    (output / f"{recipe.name}.yaml").write_text(to_yaml(elsewhere(recipe)), encoding="utf-8")
     path = output / f"{recipe.name}.md"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
@@ -82,7 +84,15 @@ def command(recipe: Recipe) -> str:
     place = file.relative_to(ROOT).as_posix() if file else f"{recipe.name}.yaml"
     dataset = recipe.dataset.settings.get("of") or recipe.dataset.name
     dataset = dataset["name"] if isinstance(dataset, dict) else dataset
-    return place if dataset == "phantom" else f"{place} --data path/to/{dataset}"
+    place = place if dataset == "phantom" else f"{place} --data path/to/{dataset}"
+    return f"{place} --set content.folder={PHOTOGRAPHS}" if recipe.content.folder else place
+
+
+def elsewhere(recipe: Recipe) -> Recipe:
+    """The recipe without the place of the photographs on the machine that ran it."""
+    if recipe.content.folder is None:
+        return recipe
+    return recipe.model_copy(update={"content": recipe.content.model_copy(update={"folder": Path(PHOTOGRAPHS)})})
 
 
 if __name__ == "__main__":
