@@ -27,6 +27,20 @@ def test_stack_keeps_channels_together() -> None:
     assert geometry.network_channels(2, InputConfig(neighbours=1, size=(8, 8))) == 6
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_slices_and_channels_are_inverse(channels: int) -> None:
+    volume = torch.rand(channels, 5, 4, 6)
+    stacked = torch.stack([geometry.stack(volume, index, 1) for index in (1, 3)])
+    slices = geometry.as_slices(stacked, channels)
+    assert torch.equal(slices[0], volume[:, 0:3]) and torch.equal(slices[1], volume[:, 2:5])
+    assert torch.equal(geometry.as_channels(slices), stacked)
+
+
+def test_what_has_no_neighbors_stays_as_it_is() -> None:
+    picture, volume = torch.rand(2, 3, 4, 5), torch.rand(2, 1, 3, 4, 5)
+    assert geometry.as_slices(picture, 3) is picture and geometry.as_slices(volume, 1) is volume
+
+
 def test_enlarging_agrees_with_skimage() -> None:
     image = np.random.default_rng(0).random((7, 9), dtype=np.float32)
     ours = geometry.resize_image(torch.from_numpy(image)[None], (14, 18))[0].numpy()

@@ -52,6 +52,30 @@ def stack(
     return volume[:, wanted].transpose(0, 1).flatten(0, 1)
 
 
+def as_slices(
+    images: Float[Tensor, "batch stacked *space"], channels: int
+) -> Float[Tensor, "batch channel *slices_and_space"]:
+    """Batches of :func:`stack`: [batch, slice x channel, height, width] -> [batch, channel, slice, height, width].
+
+    Neighbouring slices are one volume to an augmentation: with one draw, and not as three colors. Images without
+    neighbours, and volumes, come back as they are.
+
+    Args:
+        images: what a network sees.
+        channels: of one slice.
+    """
+    if images.ndim == 4 and images.shape[1] > channels:
+        return images.unflatten(1, (-1, channels)).transpose(1, 2)
+    return images
+
+
+def as_channels(
+    slices: Float[Tensor, "batch channel slice height width"],
+) -> Float[Tensor, "batch stacked height width"]:
+    """The inverse of :func:`as_slices` where it changed the shape."""
+    return slices.transpose(1, 2).flatten(1, 2)
+
+
 def resize_image(image: Float[Tensor, "channel *space"], size: tuple[int, ...]) -> Float[Tensor, "channel *resized"]:
     """Linear resampling with antialiasing in 2-D; align_corners is false throughout."""
     if tuple(image.shape[1:]) == tuple(size):
