@@ -1,4 +1,4 @@
-"""List the members of a family (objectives, networks, datasets, …), one line each."""
+"""List the members of a family (objectives, networks, datasets, …), or the shifts, one line each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import typer
 
 from unshift import discover
 from unshift.cli.console import emit, guarded, table
+from unshift.errors import UnknownName
+from unshift.phantom.quality import QUALITY
+
+SHIFTS = "shifts"
 
 
 def register(app: typer.Typer) -> None:
@@ -15,12 +19,15 @@ def register(app: typer.Typer) -> None:
 
 @guarded
 def list_members(
-    family: str = typer.Argument("", help="A family; without it, all families."),
+    family: str = typer.Argument("", help="A family, or shifts; without it, all of them."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
-    """List the members of a family, one line each."""
-    families = (family,) if family else discover.FAMILIES
-    rows = [(f, name, discover.summary(f, name)) for f in families for name in discover.names(f)]
+    """List the members of a family, or the quality shifts (levels 1 to 5), one line each."""
+    known = (*discover.FAMILIES, SHIFTS)
+    if family and family not in known:
+        raise UnknownName("family", family, known)
+    families = (family,) if family else known
+    rows = [row for each in families for row in _rows(each)]
     if as_json:
         emit([{"family": f, "name": name, "summary": text} for f, name, text in rows])
         return
@@ -28,3 +35,9 @@ def list_members(
         shown = [(name, text) for f, name, text in rows if f == each]
         if shown:
             table(each, ("name", ""), shown)
+
+
+def _rows(family: str) -> list[tuple[str, str, str]]:
+    if family == SHIFTS:
+        return [(family, name, quality.summary) for name, quality in QUALITY.items()]
+    return [(family, name, discover.summary(family, name)) for name in discover.names(family)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,10 +21,12 @@ from torch import Tensor
 from unshift.config import Config as StrictConfig
 from unshift.contracts import Card, Dataset
 from unshift.errors import ConfigError, DataError, UnknownName
+from unshift.phantom import quality
 from unshift.phantom.endoscopy import Endoscopy
 from unshift.phantom.fundus import Fundus
 from unshift.phantom.knobs import Knobs, interpolate, override, parse_domain
 from unshift.phantom.organs import Organs
+from unshift.phantom.quality import QualityShift
 from unshift.phantom.ultrasound import Ultrasound
 from unshift.phantom.world import Rendering, Seeds, World
 from unshift.randomness import derive
@@ -45,14 +48,15 @@ class Config(StrictConfig):
     Args:
         world: kind of images.
         size: of the space; one number means all its axes. Default: the world's.
-        domains: presets or named shifts (``A+gain@0.5``); the first is what ``strength`` starts from. Default: all
-            presets of the world.
+        domains: presets or named shifts (``A+gain@0.5``), at the end quality shifts (``A+phone@2``); the first is what
+            ``strength`` starts from. Default: all presets of the world.
         cases: images in each domain.
         frames: images of one patient. Default: the world's (2 for ultrasound).
         seed: decides all content. One domain's images do not depend on the other domains or on ``cases``.
         dimensions: 3 for volumes, 2 for pictures and single slices. Default: the world's.
         paired: every domain shows the same patients in the same frames; otherwise no patient is in two domains.
-        strength: every domain's knobs lie this share of the way from the first domain's to its own.
+        strength: every domain's knobs lie this share of the way from the first domain's to its own; below 1, no domain
+            may hold a quality shift, which comes in levels.
         overrides: domain -> knob -> value, set last.
     """
 
@@ -121,7 +125,9 @@ class Phantom(Dataset):
         for name in self.config.overrides:
             if name not in self._names:
                 raise UnknownName("domain", name, self._names, where="overrides")
-        self._knobs = {name: self.knobs(name) for name in self._names}
+        for name in self._names:
+            self.knobs(name)
+            self.quality(name)
         self._drawn: OrderedDict[tuple[str, str], Rendering] = OrderedDict()
 
     @property
@@ -148,9 +154,21 @@ class Phantom(Dataset):
             UnknownName: no such preset or knob.
             ConfigError: a shift's strength is missing or not in [0, 1].
         """
-        first = parse_domain(self._names[0], self.world.presets)
-        knobs = interpolate(first, parse_domain(domain, self.world.presets), self.config.strength)
+        first, own = (parse_domain(self._split(name)[0], self.world.presets) for name in (self._names[0], domain))
+        knobs = interpolate(first, own, self.config.strength)
         return override(knobs, self.config.overrides.get(domain, {}), where=f"overrides of domain {domain!r}")
+
+    def quality(self, domain: str) -> tuple[QualityShift, ...]:
+        """The quality shifts behind a domain's name, from left to right; see :mod:`unshift.phantom.quality`.
+
+        Raises:
+            UnknownName: no such shift.
+            ConfigError: no level from 0 to 5; a shift of colours in a grey world; a world of volumes; ``strength``.
+        """
+        shifts = self._split(domain)[1]
+        if problem := self._against(shifts):
+            raise ConfigError(f"Dataset 'phantom': the domain {domain!r} holds the quality shift {problem}")
+        return shifts
 
     def cases(self, domain: str) -> list[Case]:
         """``cases`` images of ``domain``, named by patient and frame."""
@@ -181,9 +199,11 @@ class Phantom(Dataset):
         return self._sample(case, domain)
 
     def fingerprint(self, case: Case) -> str:
-        """SHA-256 of everything that decides the picture: world, knobs, size, seed, patient, frame, version."""
+        """SHA-256 of all that decides the picture: world, knobs, quality, size, seed, patient, frame, version."""
         config = self.config
         parts = [_VERSION, config.world, config.space, config.seed, case.key, case.patient, self.knobs(case.domain)]
+        if shifts := self.quality(case.domain):
+            parts += [quality.VERSION, [shift.steps for shift in shifts]]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _sample(self, case: Case, domain: str) -> Sample:
@@ -203,11 +223,38 @@ class Phantom(Dataset):
         if key in self._drawn:
             self._drawn.move_to_end(key)
             return self._drawn[key]
-        drawn = self.world.render(self._seeds(case), self.knobs(domain), self.config.space)
+        drawn = self._draw(self._seeds(case), domain)
         self._drawn[key] = drawn
         while len(self._drawn) * (drawn.image.nbytes + drawn.label_map.nbytes) > _CACHE_BYTES:
             self._drawn.popitem(last=False)
         return drawn
+
+    def _draw(self, seeds: Seeds, domain: str) -> Rendering:
+        drawn = self.world.render(seeds, self.knobs(domain), self.config.space)
+        if shifts := self.quality(domain):
+            seed = derive(seeds.patient, "quality", seeds.frame)
+            image, seen = torch.from_numpy(drawn.image), _tensor(drawn.field_of_view)
+            drawn = replace(drawn, image=quality.degrade(image, shifts, seed=seed, field_of_view=seen).numpy())
+        return drawn
+
+    def _split(self, domain: str) -> tuple[str, tuple[QualityShift, ...]]:
+        """The part of a domain's name that sets knobs, and its quality shifts."""
+        own = (*self.world.presets, *type(next(iter(self.world.presets.values()))).model_fields)
+        return quality.split(domain, own, where=domain)
+
+    def _against(self, shifts: tuple[QualityShift, ...]) -> str:
+        """What keeps this configuration from showing quality shifts; empty if nothing does."""
+        if not shifts:
+            return ""
+        name, world = repr(str(shifts[0])), repr(self.config.world)
+        if not self.world.are_pictures:
+            return f"{name}, which spoils pictures in [0, 1]; the world {world} has units of its own. Leave it out."
+        if self.config.strength != 1:
+            return f"{name}, which comes in levels; strength is {self.config.strength}. Leave strength out."
+        colored = [str(s) for s in shifts if quality.QUALITY[s.name].needs_color]
+        if colored and self.task.channels == 1:
+            return f"{colored[0]!r}, which changes colours; the world {world} is grey. Choose another one."
+        return ""
 
     def _seeds(self, case: Case) -> Seeds:
         _, mark, frame = case.name.partition("_")

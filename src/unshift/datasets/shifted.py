@@ -1,7 +1,8 @@
 """Another dataset as other vendors would show it: its own domains and simulated ones, patient by patient.
 
-``HC18+B@0.5`` is the domain HC18, moved half of the way to the simulator's preset B; ``HC18+gain@0.7`` moves one knob.
-See :mod:`unshift.phantom.vendor`. Label maps, patients and file names stay, so an experiment must set
+``HC18+B@0.5`` is the domain HC18, moved half of the way to the simulator's preset B; ``HC18+gain@0.7`` moves one knob
+(:mod:`unshift.phantom.vendor`). ``HC18+old_endoscope@3`` spoils the finished picture, whatever the simulator, at one of
+five levels (:mod:`unshift.phantom.quality`). Label maps, patients and file names stay, so an experiment must set
 ``protocol.same_patients: true``: train on HC18, test HC18 and its shifts on patients that were not trained on.
 """
 
@@ -23,12 +24,14 @@ from unshift.config import MemberRef
 from unshift.contracts import Card, Dataset
 from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, DataError, UnknownName
-from unshift.phantom import vendor
+from unshift.phantom import degradations, quality, vendor
 from unshift.phantom.knobs import Knobs
+from unshift.phantom.quality import QualityShift
 from unshift.randomness import derive
 from unshift.sample import Case, Sample, Task
 
 _CACHE_BYTES = 256 * 2**20
+_Meaning = tuple[str, Knobs, tuple[QualityShift, ...]]
 
 
 class Config(config.Config):
@@ -67,15 +70,16 @@ class Shifted(Dataset):
         self._shifts = {name: self._parse(name) for name in names}
         self._cases: dict[str, dict[str, Case]] = {}
         self._drawn: dict[str, Tensor] = {}
+        self._held = 0
 
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
-        """The simulator's source, and what decides the original dataset."""
-        source = Path(inspect.getfile(vendor))
+        """The source of the simulator and of the quality shifts, and what decides the original dataset."""
+        sources = tuple(Path(inspect.getfile(module)) for module in (vendor, quality, degradations))
         if config.of is None:
-            return (source,)
+            return sources
         member = discover.load("datasets", config.of.name)
-        return (source, Path(inspect.getfile(member)), *member.files(_settings(member, config.of)))
+        return (*sources, Path(inspect.getfile(member)), *member.files(_settings(member, config.of)))
 
     @property
     def task(self) -> Task:
@@ -91,6 +95,10 @@ class Shifted(Dataset):
         """What a domain's name means. Raises :class:`UnknownName` for one that is not among :attr:`domains`."""
         return self._of(domain)[1]
 
+    def quality(self, domain: str) -> tuple[QualityShift, ...]:
+        """The quality shifts behind a domain's name. Raises :class:`UnknownName` as :meth:`knobs` does."""
+        return self._of(domain)[2]
+
     def cases(self, domain: str) -> list[Case]:
         """The original domain's cases under the full name of ``domain``."""
         return [replace(case, domain=domain) for case in self._originals(self._of(domain)[0]).values()]
@@ -105,41 +113,56 @@ class Shifted(Dataset):
         return self.original.read_label_map(self._original(case))
 
     def fingerprint(self, case: Case) -> str:
-        """SHA-256 of the original's fingerprint, the domain's name and knobs, the seed and the simulator's version."""
+        """SHA-256 of the original's fingerprint, the domain's name and what it means, the seed and the versions."""
         config = self.config
         parts = [self.original.fingerprint(self._original(case)), case.key, config.simulator, self.knobs(case.domain)]
-        return hashlib.sha256(repr([*parts, config.seed, vendor.VERSION]).encode()).hexdigest()
+        parts += [config.seed, vendor.VERSION]
+        if shifts := self.quality(case.domain):
+            parts += [quality.VERSION, [shift.steps for shift in shifts]]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _simulated(self, case: Case, sample: Sample) -> Tensor:
-        """The picture, from memory when it was drawn before: simulated pictures have 8 bits, and are kept as such."""
-        original, knobs = self._of(case.domain)
-        if knobs == self._machine.neutral:
+        """The picture, from memory when it was drawn before."""
+        _, knobs, shifts = self._of(case.domain)
+        if knobs == self._machine.neutral and not shifts:
             return sample.image
         if case.key not in self._drawn:
-            seed = derive(self.config.seed, "shifted", original, case.name)
-            kind, field_of_view = self.config.simulator, sample.field_of_view
             try:
-                image = vendor.simulate(sample.image, kind, knobs, seed=seed, field_of_view=field_of_view)
+                image = self._draw(case, sample)
             except DataError as error:
                 raise DataError(f"Case {case.key!r}: {error}") from None
-            if (len(self._drawn) + 1) * image.numel() > _CACHE_BYTES:
+            # The simulator's pictures have 8 bits, and are kept as such; quality shifts keep more.
+            kept = image if shifts else (255 * image).round().to(torch.uint8)
+            if self._held + kept.nbytes > _CACHE_BYTES:
                 return image
-            self._drawn[case.key] = (255 * image).round().to(torch.uint8)
-        return self._drawn[case.key] / 255
+            self._held += kept.nbytes
+            self._drawn[case.key] = kept
+        kept = self._drawn[case.key]
+        return kept.clone() if shifts else kept / 255
+
+    def _draw(self, case: Case, sample: Sample) -> Tensor:
+        original, knobs, shifts = self._of(case.domain)
+        seed, field_of_view = derive(self.config.seed, "shifted", original, case.name), sample.field_of_view
+        image, kind = sample.image, self.config.simulator
+        if knobs != self._machine.neutral:
+            image = vendor.simulate(image, kind, knobs, seed=seed, field_of_view=field_of_view)
+        return quality.degrade(image, shifts, seed=seed, field_of_view=field_of_view) if shifts else image
 
     def _all(self) -> tuple[str, ...]:
         own = self.original.domains
         return (*own, *(f"{domain}+{preset}@1" for preset in self._machine.presets for domain in own))
 
-    def _parse(self, name: str) -> tuple[str, Knobs]:
-        """The original domain and the knobs that a name means; domains that hold a ``+`` themselves win."""
-        own = [d for d in self.original.domains if name == d or name.startswith(f"{d}+")]
-        if not own:
+    def _parse(self, name: str) -> _Meaning:
+        """The original domain, knobs and quality shifts that a name means; domains that hold a ``+`` themselves win."""
+        domains = [d for d in self.original.domains if name == d or name.startswith(f"{d}+")]
+        if not domains:
             raise UnknownName("domain", name.partition("+")[0], self.original.domains, where=f"domain {name!r}")
-        domain = max(own, key=len)
-        return domain, self._machine.knobs(name.removeprefix(domain), of=domain)
+        domain = max(domains, key=len)
+        own = (*self._machine.presets, *type(self._machine.neutral).model_fields)
+        shifts, spoiled = quality.split(name.removeprefix(domain), own, where=name)
+        return domain, self._machine.knobs(shifts, of=domain), spoiled
 
-    def _of(self, domain: str) -> tuple[str, Knobs]:
+    def _of(self, domain: str) -> _Meaning:
         if domain not in self._shifts:
             raise UnknownName("domain", domain, self._shifts, where="Dataset 'shifted'")
         return self._shifts[domain]

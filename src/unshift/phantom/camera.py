@@ -14,8 +14,8 @@ from unshift.phantom.knobs import Knobs, knob
 from unshift.phantom.shapes import pixel_grid
 from unshift.phantom.world import Array, eight_bits
 
-_VEIL = (0.82, 0.80, 0.78)
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+VEIL = np.array([0.82, 0.80, 0.78], dtype=np.float32)
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=np.float32)
 # The luminance and chrominance tables of the JPEG standard (ITU-T T.81, annex K), for quality 50.
 _LUMINANCE = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
@@ -54,20 +54,38 @@ def photograph(scene: Array, knobs: CameraKnobs, generator: np.random.Generator)
     height, width = scene.shape[1:]
     side = generator.uniform(0, 2 * np.pi)
     grain = generator.standard_normal(scene.shape, dtype=np.float32)
-    picture = scene + np.float32(knobs.haze) * (np.array(_VEIL, np.float32)[:, None, None] - scene)
+    picture = scene + np.float32(knobs.haze) * (VEIL[:, None, None] - scene)
     if knobs.blur:
         picture = ndimage.gaussian_filter(picture, (0, knobs.blur * height, knobs.blur * height))
     picture = picture * _light(height, width, knobs, side)
     picture = picture * np.float32(2.0**knobs.exposure) * np.array(knobs.white_balance, np.float32)[:, None, None]
-    picture = picture + np.float32(knobs.noise) * np.sqrt(0.25 + 0.75 * np.clip(picture, 0, 1)) * grain
-    picture = np.clip(picture, 0, 1)
+    picture = np.clip(noisy(picture, knobs.noise, grain), 0, 1)
     if knobs.gamma != 1:
         picture = picture ** np.float32(knobs.gamma)
     if knobs.saturation != 1:
-        grey = np.tensordot(_LUMA, picture, axes=1)[None]
-        picture = np.clip(grey + np.float32(knobs.saturation) * (picture - grey), 0, 1)
+        picture = saturated(picture, knobs.saturation)
     picture = compressed(picture, knobs.jpeg)
     return eight_bits(picture * field_of_view(height, width, knobs.aperture))
+
+
+def noisy(picture: Array, deviation: float, grain: Array) -> Array:
+    """The picture with a sensor's noise: ``deviation`` at full light, half of it in the dark (shot and read noise).
+
+    Args:
+        picture: float32 [channel, height, width] in [0, 1].
+        deviation: of the noise where the picture is 1.
+        grain: of mean 0 and deviation 1, like the picture.
+
+    Returns:
+        Not clipped.
+    """
+    return picture + np.float32(deviation) * np.sqrt(0.25 + 0.75 * np.clip(picture, 0, 1)) * grain
+
+
+def saturated(picture: Array, factor: float) -> Array:
+    """Colours at ``factor`` times their distance from their grey, clipped to [0, 1]; 1 keeps them, 0 is grey."""
+    grey = np.tensordot(LUMA, picture, axes=1)[None]
+    return np.clip(grey + np.float32(factor) * (picture - grey), 0, 1)
 
 
 def field_of_view(height: int, width: int, aperture: float) -> Array:

@@ -7,7 +7,8 @@ A domain of the phantom is written ``<preset>[+<knob or preset>@<strength>]...``
     A+B@0.25             A, every knob moved a quarter of the way to B
     A+blur@1+shadow@0.5  from left to right
 
-Strength 0 leaves the setting exactly as it was.
+Strength 0 leaves the setting exactly as it was. Behind these a name may hold quality shifts, which take a level from 1
+to 5 (``A+B@0.25+old_endoscope@3``): :mod:`unshift.phantom.quality`.
 """
 
 from __future__ import annotations
@@ -134,7 +135,11 @@ def _strength(amount: str | None, *, part: str, text: str) -> float:
             f"Domain {text!r}: the shift {part!r} has no readable strength; every shift is written "
             "<knob>@<number from 0 to 1>. Write for example 'A+gain@0.5'."
         ) from None
-    check_strength(strength, where=f"Domain {text!r}")
+    if not 0 <= strength <= 1:
+        raise ConfigError(
+            f"Domain {text!r}: the shift {part!r}: strength is {strength}; a number from 0 to 1 is required for a knob "
+            "or a preset. Levels 1 to 5 belong to quality shifts, whose names `unshift list shifts` gives."
+        )
     return strength
 
 

@@ -61,6 +61,7 @@ class Organs(World):
     presets = PRESETS
     size = (24, 96, 96)
     dimensions = (3, 2)
+    are_pictures = False
 
     def task(self, dimensions: int) -> Task:
         """One channel; four organs."""

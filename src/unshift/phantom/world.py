@@ -57,6 +57,8 @@ class World(ABC):
     """Numbers of spatial axes that it can show, the default first."""
     frames: ClassVar[int] = 1
     """Images of one patient, unless told otherwise."""
+    are_pictures: ClassVar[bool] = True
+    """Intensities are a picture's, in [0, 1], and not in units of their own."""
 
     @abstractmethod
     def task(self, dimensions: int) -> Task:
