@@ -84,6 +84,11 @@ def test_list() -> None:
     result = call("list", "objectives", "--json")
     assert {"erm", "augmented"} <= {row["name"] for row in json.loads(result.stdout)}
     assert "erm" in call("list").output
+    shifts = {row["name"]: row["summary"] for row in json.loads(call("list", "shifts", "--json").stdout)}
+    assert (
+        shifts["jpeg_compression"] == "JPEG of this quality: 25, 18, 15, 10, 7" and "yellow" in shifts["old_endoscope"]
+    )
+    assert "old_endoscope" in call("list").output
     wrong = call("list", "objectivs")
     assert wrong.exit_code == 2
     assert "Did you mean 'objectives'" in wrong.output

@@ -11,6 +11,9 @@ from unshift.config import parse
 from unshift.contracts import Dataset
 from unshift.datasets.phantom import Config, Phantom
 from unshift.errors import ConfigError, DataError, UnknownName
+from unshift.phantom import quality
+from unshift.phantom.quality import degrade
+from unshift.randomness import derive
 from unshift.sample import Case
 
 SMALL: dict[str, Any] = {"size": 48, "cases": 5}
@@ -155,9 +158,74 @@ def test_named_shifts_are_domains() -> None:
     assert dataset.read(dataset.cases("A+gain@0.5")[0]).domain == "A+gain@0.5"
 
 
+def test_quality_shifts_are_domains() -> None:
+    """The picture of the part in front, spoiled by the public function; labels, knobs and old fingerprints stay."""
+    dataset = make(
+        world="endoscopy", domains=["clinic", "clinic+old_endoscope@3", "clinic+fogged@0.5+phone@2"], paired=True
+    )
+    for case in dataset.cases("clinic")[:2]:
+        old, seen = dataset.twin(case, "clinic+old_endoscope@3"), dataset.read_image(case)
+        seed = derive(dataset._seeds(case).patient, "quality", dataset._seeds(case).frame)
+        expected = degrade(seen.image, "old_endoscope@3", seed=seed, field_of_view=seen.field_of_view)
+        assert torch.equal(old.image, expected) and not torch.equal(old.image, seen.image)
+        half = dataset.twin(case, "clinic+fogged@0.5")
+        expected = degrade(half.image, "phone@2", seed=seed, field_of_view=half.field_of_view)
+        assert torch.equal(dataset.twin(case, "clinic+fogged@0.5+phone@2").image, expected)
+        assert torch.equal(dataset.twin(case, "clinic+phone@0").image, seen.image)
+    assert dataset.knobs("clinic+old_endoscope@3") == dataset.knobs("clinic")
+    assert [str(s) for d in dataset.domains for s in dataset.quality(d)] == ["old_endoscope@3", "phone@2"]
+    cases = [dataset.cases(d)[0] for d in dataset.domains]
+    assert torch.equal(*(dataset.read_label_map(c) for c in cases[:2]))
+    assert len({dataset.fingerprint(c) for c in cases}) == 3
+
+
+def test_each_case_draws_its_own_noise() -> None:
+    dataset = make(domains=["A", "A+sensor_noise@3"], paired=True)
+    changes = [dataset.twin(c, "A+sensor_noise@3").image - dataset.read_image(c).image for c in dataset.cases("A")[:2]]
+    changes = [c[:, 20:40, 20:40].flatten() for c in changes]
+    assert abs(float(torch.corrcoef(torch.stack(changes))[0, 1])) < 0.3
+
+
+def test_the_fingerprint_covers_what_a_level_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prints() -> list[str]:
+        dataset = make(domains=["A", "A+phone@2"])
+        return [dataset.fingerprint(dataset.cases(d)[0]) for d in dataset.domains]
+
+    before = prints()
+    monkeypatch.setattr(quality, "QUALITY", {**quality.QUALITY, "phone": quality.QUALITY["old_endoscope"]})
+    assert prints()[0] == before[0] and prints()[1] != before[1]
+    monkeypatch.undo()
+    monkeypatch.setattr(quality, "VERSION", quality.VERSION + 1)
+    assert prints()[0] == before[0] and prints()[1] != before[1]
+
+
+@pytest.mark.parametrize("world", ["ultrasound", "fundus", "endoscopy"])
+def test_every_world_of_pictures_shows_every_quality_shift_that_it_can(world: str) -> None:
+    is_color = world != "ultrasound"
+    names = [name for name, q in quality.QUALITY.items() if is_color or not q.needs_color]
+    first = make(world=world).domains[0]
+    dataset = make(world=world, cases=1, domains=[first, *(f"{first}+{n}@{5}" for n in names)], paired=True)
+    for domain in dataset.domains[1:]:
+        assert not torch.equal(
+            dataset.read(dataset.cases(domain)[0]).image, dataset.read(dataset.cases(first)[0]).image
+        )
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
+        ({"domains": ["A+phone@6"]}, ConfigError, "'phone': the level is 6; a whole number from 1"),
+        ({"domains": ["A+phone@2.5"]}, ConfigError, "'phone': the level is 2.5"),
+        ({"domains": ["A+gain@3"]}, ConfigError, "strength is 3.0.*Levels 1 to 5 belong to quality shifts"),
+        ({"domains": ["A+old_endoskope@3"]}, UnknownName, "Did you mean 'old_endoscope'"),
+        ({"domains": ["A+phone@2"], "strength": 0.5}, ConfigError, "'phone@2', which comes in levels; strength is 0.5"),
+        (
+            {"domains": ["A+color_cast@2"]},
+            ConfigError,
+            "'color_cast@2', which changes colours; the world 'ultrasound' is",
+        ),
+        ({**ORGANS, "domains": ["ct+phone@2"]}, ConfigError, "the world 'organs' has units of its own"),
+        ({"world": "endoscopy", "domains": ["clinic+phone@1"]}, ConfigError, "could be either. Write 'phone@1.0'"),
         ({"world": "ultrasond"}, ConfigError, "world"),
         ({"dimensions": 3}, ConfigError, "dimensions is 3; the world 'ultrasound' has 2"),
         ({"size": [48, 48, 48]}, ConfigError, "2 numbers are needed"),

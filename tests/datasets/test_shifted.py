@@ -13,7 +13,9 @@ from unshift.datasets.opening import open_dataset
 from unshift.datasets.shifted import MEMBER, Config, Shifted
 from unshift.errors import ConfigError, DataError, UnknownName
 from unshift.evaluate.protocol import ProtocolConfig, folds
-from unshift.phantom import vendor
+from unshift.phantom import quality, vendor
+from unshift.phantom.quality import degrade
+from unshift.randomness import derive
 
 DOMAINS = ["HC18", "HC18+B@0.33", "HC18+B@1", "HC18+gain@0.5"]
 
@@ -159,17 +161,22 @@ def test_photographs() -> None:
 
 def test_files_that_decide_what_it_does(root: Path, tmp_path: Path) -> None:
     found = MEMBER.files(parse(Config, {"of": "fetal_head"}, where="test"))
-    assert [path.name for path in found] == ["vendor.py", "fetal_head.py"]
-    assert [path.name for path in MEMBER.files(Config())] == ["vendor.py"]
+    own = ["vendor.py", "quality.py", "degradations.py"]
+    assert [path.name for path in found] == [*own, "fetal_head.py"]
+    assert [path.name for path in MEMBER.files(Config())] == own
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
         ({"domains": ["HC19+B@1"]}, UnknownName, r"domain 'HC19\+B@1': unknown domain 'HC19'.*HC18"),
-        ({"domains": ["HC18+E@1"]}, UnknownName, r"domain 'HC18\+E@1': unknown knob or preset 'E'"),
+        ({"domains": ["HC18+E@1"]}, UnknownName, r"domain 'HC18\+E@1': unknown knob or preset or quality shift 'E'"),
         ({"domains": ["HC18+B"]}, ConfigError, "no readable strength"),
-        ({"domains": ["HC18+B@2"]}, ConfigError, "strength is 2.0"),
+        ({"domains": ["HC18+B@2"]}, ConfigError, "strength is 2.0.*Levels 1 to 5 belong to quality shifts"),
+        ({"domains": ["HC18+phone@6"]}, ConfigError, "'phone': the level is 6; a whole number"),
+        ({"domains": ["HC18+phone@2.5"]}, ConfigError, "'phone': the level is 2.5; a whole number"),
+        ({"domains": ["HC18+fone@2"]}, UnknownName, "'fone'. Did you mean 'phone'"),
+        ({"domains": ["HC18+phone@2+B@1"]}, ConfigError, "Write them last"),
         ({"domains": ["HC18", "HC18"]}, ConfigError, "each may stand once"),
         ({"of": "shifted"}, ConfigError, "an original is required"),
         ({"of": "fetal_heads"}, UnknownName, "fetal_head"),
@@ -187,6 +194,80 @@ def test_a_picture_that_cannot_be_simulated_is_named(root: Path) -> None:
         dataset.read_image(dataset.cases("HC18+haze@1")[0])
     with pytest.raises(UnknownName, match=r"unknown domain 'HC18\+B@1'"):
         dataset.cases("HC18+B@1")
+
+
+def test_quality_shifts_are_made_by_the_public_function(root: Path) -> None:
+    """Of the picture as the simulator leaves it, whatever the simulator; label maps stay; drawn case by case."""
+    domains = ["HC18", "HC18+old_endoscope@3", "HC18+B@0.33", "HC18+B@0.33+sensor_noise@2+phone@1", "HC18+phone@0"]
+    dataset = opened(root, of="fetal_head", domains=domains)
+    read = {d: [dataset.read(case) for case in dataset.cases(d)[:2]] for d in domains}
+    for index in (0, 1):
+        seed = derive(0, "shifted", "HC18", read["HC18"][index].case)
+        clean, spoiled, moved, both, zero = (read[d][index] for d in domains)
+        assert torch.equal(spoiled.image, degrade(clean.image, "old_endoscope@3", seed=seed))
+        assert torch.equal(both.image, degrade(moved.image, "sensor_noise@2+phone@1", seed=seed))
+        assert torch.equal(zero.image, clean.image)
+        assert torch.equal(spoiled.label_map, clean.label_map) and spoiled.domain == "HC18+old_endoscope@3"
+    assert dataset.knobs("HC18+old_endoscope@3") == vendor.ScannerKnobs()
+    assert (
+        dataset.quality("HC18+B@0.33") == ()
+        and list(map(str, dataset.quality(domains[3]))) == domains[3].split("+")[2:]
+    )
+    again = dataset.read_image(dataset.cases(domains[1])[0]).image
+    assert torch.equal(again, read[domains[1]][0].image), "from memory"
+    again.zero_()
+    assert float(dataset.read_image(dataset.cases(domains[1])[0]).image.max()) > 0, "memory is not handed out"
+
+
+def test_memory_counts_what_quality_shifts_keep(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unshift.datasets.shifted._CACHE_BYTES", 9 * 40 * 48)
+    dataset = opened(root, of="fetal_head", domains=["HC18+phone@2", "HC18+B@1"])
+    for domain in dataset.domains:
+        for case in dataset.cases(domain):
+            dataset.read_image(case)
+    kept = {key: value.dtype for key, value in dataset._drawn.items()}
+    assert list(kept.values()) == [torch.float32, torch.float32, torch.uint8]
+
+
+def test_the_fingerprint_covers_what_a_level_means(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    domains = ["HC18", "HC18+B@1", "HC18+phone@2", "HC18+B@1+phone@2"]
+
+    def prints() -> dict[str, str]:
+        dataset = opened(root, of="fetal_head", domains=domains)
+        return {d: dataset.fingerprint(dataset.cases(d)[0]) for d in domains}
+
+    before = prints()
+    assert len(set(before.values())) == 4
+    monkeypatch.setattr(quality, "QUALITY", {**quality.QUALITY, "phone": quality.QUALITY["old_endoscope"]})
+    assert {d for d, value in prints().items() if value != before[d]} == set(domains[2:])
+    monkeypatch.undo()
+    monkeypatch.setattr(quality, "VERSION", quality.VERSION + 1)
+    assert {d for d, value in prints().items() if value != before[d]} == set(domains[2:])
+
+
+def test_a_shift_of_colours_refuses_a_grey_picture_by_its_case(root: Path) -> None:
+    dataset = opened(root, of="fetal_head", domains=["HC18+color_cast@2"])
+    with pytest.raises(
+        DataError, match=r"Case 'HC18\+color_cast@2/000_2HC': .*'color_cast@2': the image has 1 channel"
+    ):
+        dataset.read_image(dataset.cases("HC18+color_cast@2")[0])
+
+
+@pytest.mark.real
+def test_polyps_under_every_quality_shift(real_data: Path) -> None:
+    """Real colour pictures: black outside stays, the mean change grows."""
+    names = [f"+{name}@{level}" for name in quality.QUALITY for level in (1, 3, 5)]
+    original = open_dataset("polyp", real_data / "polyp")
+    domain = original.domains[0]
+    dataset = opened(real_data / "polyp", of="polyp", domains=[domain, *(domain + n for n in names)])
+    for number in (0, 1):
+        clean = dataset.read_image(dataset.cases(domain)[number]).image
+        outside = torch.from_numpy(~vendor.lit(clean.numpy(), fringe=6))
+        for name in quality.QUALITY:
+            found = [dataset.read_image(dataset.cases(f"{domain}+{name}@{n}")[number]).image for n in (1, 3, 5)]
+            changes = [float((f - clean).abs().mean()) for f in found]
+            assert 0.001 < changes[0] < changes[1] < changes[2], name
+            assert all(torch.equal(f[:, outside], clean[:, outside]) for f in found), name
 
 
 @pytest.mark.real
