@@ -33,7 +33,9 @@ class Dangerous:
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weight": Dangerous()}, tmp_path / "w.pth")
-    with pytest.raises(BundleError, match=r"w\.pth: cannot be read as weights"):
+    with pytest.raises(
+        BundleError, match=r"w\.pth: refers to print beside tensors, and reading it would run code"
+    ):
         read_weights(tmp_path / "w.pth")
     assert "code ran" not in capsys.readouterr().out
 
@@ -112,3 +114,14 @@ def test_a_named_head_is_left_out_and_old_counters_are_added() -> None:
     load_exactly(norm, {**state, "fc.weight": torch.zeros(1)}, where="x", unused=("fc.",))
     assert norm.running_var is not None
     assert norm.running_var.tolist() == [2.0, 2.0]
+
+
+def test_what_torch_advises_to_do_with_foreign_files_is_not_passed_on(tmp_path: Path) -> None:
+    torch.save({"model": nn.Linear(3, 2)}, tmp_path / "whole.pth")
+    with pytest.raises(BundleError, match="refers to torch.nn.modules.linear.Linear.*save its state alone") as caught:
+        read_weights(tmp_path / "whole.pth")
+    assert "weights_only" not in str(caught.value)
+    (tmp_path / "page.pt").write_text("<html>404</html>", encoding="utf-8")
+    with pytest.raises(BundleError, match="page.pt: is no file of weights, or a damaged one") as caught:
+        read_weights(tmp_path / "page.pt")
+    assert "weights_only" not in str(caught.value)

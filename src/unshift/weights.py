@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,11 +42,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BundleError(
-            f"{path}: cannot be read as weights ({reason}). Give a .safetensors file, or a .pth file that holds "
-            "tensors only (torch.save(model.state_dict(), …))."
-        ) from None
+        raise _unreadable(path, error) from None
     for key in _WRAPPINGS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -54,6 +51,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     ):
         raise BundleError(f"{path}: holds {type(content).__name__}; named tensors are required. Save a state_dict.")
     return dict(content)
+
+
+def _unreadable(path: Path, error: BaseException) -> BundleError:
+    """What is in the file in place of tensors. torch's own words advise to run the code in it and are not passed on."""
+    text = " ".join(str(error).split())
+    named = re.search(r"GLOBAL ([\w.]+)", text)
+    if isinstance(error, UnpicklingError) and named:
+        return BundleError(
+            f"{path}: refers to {named[1]} beside tensors, and reading it would run code. A whole model or "
+            "trainer was saved; save its state alone: torch.save(model.state_dict(), …)."
+        )
+    reason = "" if isinstance(error, UnpicklingError) else f" ({text[:200]})"
+    return BundleError(
+        f"{path}: is no file of weights, or a damaged one{reason}. Give a .safetensors file, or what "
+        "torch.save(model.state_dict(), …) wrote."
+    )
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], *, where: str, unused: Sequence[str] = ()) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unshift.audit.check import check
+from unshift.audit.check import check, check_files
 from unshift.config import parse
 from unshift.datasets.folder import MEMBER as FOLDER
 from unshift.datasets.opening import open_dataset
@@ -145,3 +145,16 @@ def test_the_polyps_empty_masks_are_those_that_the_owners_count(real_data: Path)
     assert [p for p in problems if p.severity == "error"] == []
     counts = [p.what.partition(" label maps")[0] for p in problems if p.kind == "empty label maps"]
     assert counts == ["5 of 256", "32 of 301", "1 of 229", "81 of 227", "2 of 208", "5 of 88"]
+
+
+def test_files_alone(pairs, write) -> None:
+    root = pairs({"A": [f"{i}" for i in range(4)]}, shape=(32, 40, 3))
+    write("A/masks/1.png", np.resize([0, 128], (32, 40)))
+    (root / "A/masks/3.png").write_bytes(b"")
+    (root / "A/images/copy.png").write_bytes((root / "A/images/0.png").read_bytes())
+    dataset = opened(root)
+    assert found(check_files(dataset, dataset.scan.cases), root) == [
+        ("error", "labels outside the task", "A/masks/1.png"),
+        ("error", "unusable label map", "A/masks/3.png"),
+    ]
+    assert check_files(dataset, dataset.scan.cases[:1]) == []

@@ -34,6 +34,21 @@ class Net(nn.Module):
 
 def build_net(base=4):
     return Net(base)
+
+def listed(widths=()):
+    assert widths == [4, 8], widths
+    return Net(widths[0])
+
+def ends_in_softmax(base=4):
+    return nn.Sequential(Net(base), nn.Softmax(1))
+
+def of_one_size(base=4):
+    net = Net(base)
+    net.register_forward_pre_hook(check)
+    return net
+
+def check(module, given):
+    assert given[0].shape[2:] == (48, 48), "only 48 x 48"
 """
 QUICK = ("--plugins", "adain", "--levels", "single", "--gates", "none", "--strengths", "1", "--cases", "2")
 
@@ -126,7 +141,10 @@ def test_a_module_of_ones_own(place: Path) -> None:
         (["model", "--images", "discs", "--gates", "far"], "gates"),
         (["model", "--images", "discs", "--strengths", "a"], "--strengths: 'a'; numbers"),
         (["model", "--images", "discs", "--strengths", "2"], "numbers above 0, to 1"),
-        (["model", "--images", "discs", "--choose", "best"], "'best' is no candidate. Candidates: none, adain-single"),
+        (
+            ["model", "--images", "discs", "--choose", "best"],
+            "--choose: 'best' is no candidate. Candidates: none, adain-single",
+        ),
         (["model", "--images", "discs", "--simulator", "photo"], "1 channel(s); 3 are required"),
         (["model", "--images", "discs", "--weights", "x.pt"], "only one needs them"),
         (own(), "--size: of its input"),
@@ -134,7 +152,14 @@ def test_a_module_of_ones_own(place: Path) -> None:
         (own("--as-built", "--size", "a,b"), "--size: 'a,b'; numbers"),
         (own("--as-built", "--size", "48,48", "--argument", "base"), "no '='"),
         (own("--as-built", "--size", "48,48", "--taps", "nothing"), "nothing"),
-        (own("--as-built", "--size", "48,48", "--mean", "1,2"), "mean has 2 entries"),
+        (own("--as-built", "--size", "48,48", "--mean", "1,2"), "build_net: --mean has 2 entries"),
+        (own("--as-built", "--size", "48,48", "--output-kind", "sigmoid"), "--output-kind sigmoid of 2 classes"),
+        (own("--as-built", "--size", "48,48", "--output-kind", "probabilities"), "give --output-kind softmax"),
+        (own("--as-built", "--size", "48,48", "--set", "select=out"), "its output has no 'out'"),
+        (own("--as-built", "--size", "48,48", "--set", "outptu=1"), "--set outptu: unknown key"),
+        (own("--as-built", "--size", "48,48", "--gates", "far"), "--gates"),
+        (own("--weights", "discs/images/p00.png", "--size", "48,48"), "p00.png: is no file of weights"),
+        (["net_of_a_newcomer:of_one_size", *own("--as-built", "--size", "48,48")[1:]], "--set probe=[224,224]"),
         (own("--weights", "nothing.pt", "--size", "48,48"), "nothing.pt: no such file"),
     ],
 )
@@ -163,3 +188,45 @@ def test_values_that_are_no_labels(place: Path) -> None:
     result = call("model", "--images", "discs", *QUICK)
     assert result.exit_code == 2
     assert "outside the task (7)" in said(result)
+
+
+def test_a_list_needs_no_brackets(place: Path) -> None:
+    model = ["net_of_a_newcomer:listed", *own("--as-built", "--size", "48,48", "--dry-run")[1:]]
+    for text in ("widths=4,8", "widths=[4, 8]"):
+        result = call(*model, "--argument", text)
+        assert result.exit_code == 0, said(result)
+    assert "must be" not in said(call(*model, "--argument", "widths='4,8'"))
+    assert "refuses {'widths': '4,8'}" in said(call(*model, "--argument", "widths='4,8'"))
+
+
+def test_a_module_of_one_size_goes_with_a_probe(place: Path) -> None:
+    model = ["net_of_a_newcomer:of_one_size", *own("--as-built", "--size", "48,48", "--dry-run")[1:]]
+    result = call(*model, "--set", "probe=48,48")
+    assert result.exit_code == 0, said(result)
+
+
+def test_what_is_declared_wrongly_is_doubted_before_anything_is_fitted(place: Path) -> None:
+    result = call("net_of_a_newcomer:ends_in_softmax", *own("--as-built", "--size", "48,48", "--dry-run")[1:])
+    assert result.exit_code == 0, said(result)
+    assert "Warning All outputs of the network lie in [0, 1]" in said(result)
+    assert "--output-kind probabilities" in said(result)
+    right = call("model", "--images", "discs", "--dry-run")
+    assert "Warning" not in said(right)
+
+
+def test_all_bad_files_are_named_before_anything_is_fitted(place: Path) -> None:
+    Image.fromarray(np.full((48, 48), 128, np.uint8)).save(place / "discs" / "masks" / "p01.png")
+    (place / "discs" / "masks" / "p04.png").write_bytes(b"no picture")
+    result = call("model", "--images", "discs", "--dry-run")
+    assert result.exit_code == 2
+    assert "2 problems" in said(result) and "p01.png" in said(result) and "p04.png" in said(result)
+
+
+def test_without_labels_it_is_said_before_the_table_and_of_two_patients_no_test_is_made(place: Path) -> None:
+    result = call("model", "--images", "discs/images", "-o", "robust", *QUICK)
+    assert result.exit_code == 0, said(result)
+    assert result.stdout.index("No labels: agreement") < result.stdout.index("over shifts")
+    assert "2 patients are too few for a test" in said(result)
+    assert "fit adain-single: done," in said(result)
+    page = (place / "robust" / "report.html").read_text(encoding="utf-8")
+    assert "Few patients." in page and "<small>wins" in page

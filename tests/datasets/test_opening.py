@@ -79,3 +79,13 @@ def test_what_is_neither_name_nor_dataset(tmp_path: Path, pairs) -> None:
         open_dataset(pairs({"A": ["1"]}), tmp_path)
     with pytest.raises(ConfigError, match="dataset folder: 1 problem"):
         open_dataset("folder", pairs({"A": ["1"]}), {"chanels": 3})
+
+
+def test_images_right_in_the_folder_are_one_domain(pairs) -> None:
+    root = pairs({"A": ["1", "2"], "B": ["1"]}, labels=(0, 1, 2))
+    dataset = open_dataset(root / "A")
+    assert dataset.domains == ("A",)
+    assert dataset.task.num_classes == 3
+    assert len(dataset.cases("A")) == 2
+    with pytest.raises(DataError, match="neither dataset.json nor a <domain>/images"):
+        open_dataset(root / "A" / "images")

@@ -62,7 +62,7 @@ def test_the_best_of_those_that_clear_is_taken() -> None:
     assert verdicts[NONE] == "the network as it is"
     assert found.reason == (
         "Best mean over the shifts (80.0, 60.0 without repair) among the candidates that the rule admits. "
-        "dear would gain +30.0 at −2.0 in-domain; take it by hand if that is worth it to you."
+        "dear would gain +30.0 at −2.0 in-domain; `--choose dear` takes it, if that is worth it to you."
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from unshift.errors import ProtocolError, UnknownName
-from unshift.evaluate.comparison import compare, holm, signed_rank
+from unshift.evaluate.comparison import compare, holm, least_p, signed_rank, too_few
 from unshift.evaluate.protocol import UPPER_BOUND
 from unshift.evaluate.score import EvaluateConfig, to_frame
 
@@ -147,3 +147,17 @@ def test_under_no_effect_p_is_uniform_enough(row) -> None:
     for _ in range(trials):
         small += signed_rank(rng.standard_normal(20)) < 0.05
     assert 0.02 < small / trials < 0.08
+
+
+@pytest.mark.parametrize("patients", range(1, 12))
+def test_the_least_p_is_that_of_differences_on_one_side(patients: int) -> None:
+    assert least_p(patients) == pytest.approx(signed_rank(np.arange(1.0, patients + 1)))
+
+
+def test_of_how_few_patients_nothing_is_tested() -> None:
+    assert "0.031, after Holm's correction for 8 comparisons 0.250" in too_few(6, 8)
+    assert too_few(6, 1) == ""
+    assert too_few(8, 6) == ""  # 6 × 2 / 256 = 0.047
+    assert "0.055" in too_few(8, 7)
+    assert too_few(2, 0) == ""
+    assert too_few(6, 2, confidence=0.9) == ""

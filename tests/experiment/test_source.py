@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from robust_models import TASK, write_discs
 from unshift.errors import ConfigError, DataError
-from unshift.experiment.source import divide, open_source
+from unshift.experiment.source import divide, open_source, require_whole_files
 from unshift.sample import Case, Task
 
 
@@ -100,3 +101,27 @@ def test_masks_with_other_values_are_named(tmp_path: Path) -> None:
     source = open_source(write_discs(tmp_path / "made", 4), Task(1, ("background", "rim", "cup")))
     with pytest.raises(DataError, match=r"255.*required are \{0, 1, 2\}"):
         source.dataset.read_label_map(source.fit[0])
+
+
+def test_every_bad_file_is_named_used_or_not(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path / "made", 30)
+    source = open_source(folder, TASK, most=4)
+    assert len(source.cases) == 30
+    assert source.spare
+    require_whole_files(source)
+    names = [source.spare[0].name, source.fit[-1].name, source.held_out[0].name]
+    Image.fromarray(np.full((48, 48), 128, np.uint8)).save(folder / "masks" / f"{names[0]}.png")
+    whole = (folder / "masks" / f"{names[1]}.png").read_bytes()
+    (folder / "masks" / f"{names[1]}.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "images" / f"{names[2]}.png").write_bytes(b"")
+    with pytest.raises(DataError, match="3 problems in its files") as caught:
+        require_whole_files(open_source(folder, TASK, most=4))
+    assert all(f"{name}.png" in str(caught.value) for name in names)
+    assert "(128)" in str(caught.value)
+
+
+def test_images_that_share_a_stem_are_refused(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path / "made", 6, masks=False) / "images"
+    Image.open(folder / "p03.png").save(folder / "p03.jpg")
+    with pytest.raises(DataError, match=r"share the stem 'p03' \(p03.jpg, p03.png\)"):
+        open_source(folder, TASK)

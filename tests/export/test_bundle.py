@@ -370,3 +370,18 @@ def test_what_is_no_bundle_is_not_loaded(tmp_path: Path, kind: str) -> None:
         path.write_text("hello")
     with pytest.raises(BundleError, match="no such bundle|that is no bundle|neither a folder nor"):
         load_bundle(path)
+
+
+def test_a_zip_of_the_folder_around_a_bundle(bundle: Bundle, saved: Path, tmp_path: Path) -> None:
+    """As file managers make it: one folder at the top; macOS adds another of its own."""
+    path = tmp_path / "sent.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(saved.iterdir()):
+            archive.write(file, f"robust/{file.name}")
+            archive.writestr(f"__MACOSX/robust/._{file.name}", "x")
+    back = load_bundle(path).network.state_dict()
+    assert all(torch.equal(value, back[name]) for name, value in bundle.network.state_dict().items())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(saved / MANIFEST, f"another/{MANIFEST}")
+    with pytest.raises(BundleError, match="that is no bundle"):  # of two, which is meant nobody can know
+        load_bundle(path)

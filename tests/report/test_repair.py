@@ -61,7 +61,7 @@ def items(names: tuple[str, ...] = (NONE, "adain")) -> list[GalleryItem]:
 def report(**changes: Any) -> RepairReport:
     names = [s.name for s in changes.get("choice", choice()).standings]
     summary = [(n, p, 0.8, 0.7, 0.9) for n in names for p in PLACES]
-    compared = [(n, p, 0.1, 0.0, 0.2, 0.03, 12, 9) for n in names[1:] for p in (IN_DOMAIN, SHIFTS)]
+    compared = [(n, p, 0.1, 0.0, 0.2, 0.03, 12, 12, 9) for n in names[1:] for p in (IN_DOMAIN, SHIFTS)]
     known: dict[str, Any] = {
         "title": "My U-Net: made robust",
         "subject": "mynet:build, weights of state.pt",
@@ -70,7 +70,7 @@ def report(**changes: Any) -> RepairReport:
         "rule": "The rule.",
         "summary": pd.DataFrame(summary, columns=["pipeline", "domain", "mean", "low", "high"]),
         "comparisons": pd.DataFrame(
-            compared, columns=["pipeline", "domain", "difference", "low", "high", "p_holm", "n", "wins"]
+            compared, columns=["pipeline", "domain", "difference", "low", "high", "p_holm", "n", "n_patients", "wins"]
         ),
         "shifts": pd.DataFrame([("B@1", "B", 1.0), ("C@1", "C", 1.0)], columns=["domain", "preset", "strength"]),
         "taps": [("level_1", 1, 8, False), ("level_2", 2, 16, True)],
@@ -205,3 +205,20 @@ def test_files(tmp_path: Path) -> None:
     assert write_repair_report(tmp_path, report()) == tmp_path / "report.html"
     assert (tmp_path / "tables" / "candidates.csv").is_file()
     assert (tmp_path / "tables" / "taps.md").is_file()
+
+
+def test_few_patients_get_no_p_value_and_a_word_of_caution() -> None:
+    known = report()
+    few = replace(known, comparisons=known.comparisons.assign(n=6, n_patients=6, wins=6))
+    assert "6 patients are too few for a test" in few.caution
+    page = render_repair(few)
+    assert "Few patients." in page and "wins 6 of 6" in page
+    assert "p = " not in page
+    assert known.caution == "" and "Few patients." not in render_repair(known)
+    assert "p = 0.030" in render_repair(known)
+
+
+def test_doubts_stand_first_and_are_escaped() -> None:
+    page = render_repair(report(doubts=("Dice is <26>, look at `--mean`.",)))
+    verdict = page[page.index('id="verdict"') :]
+    assert verdict.index("Dice is &lt;26&gt;, look at <code>--mean</code>.") < verdict.index('class="sentence"')

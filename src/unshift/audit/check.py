@@ -78,6 +78,17 @@ def _all_cases(dataset: Dataset, findings: _Findings) -> Sequence[Case]:
     return [case for domain in dataset.domains for case in dataset.cases(domain)]
 
 
+def check_files(dataset: FileDataset, cases: Iterable[Case]) -> list[Problem]:
+    """The errors in the files of ``cases``: unreadable, of another size than the image, labels outside the task.
+
+    Each file is read once. Cases are not compared with one another; :func:`check` does that too.
+    """
+    findings = _Findings()
+    for case in cases:
+        _check_case(dataset, case, findings)
+    return [problem for problem in findings.problems if problem.severity == "error"]
+
+
 # ------------------------------------------------------------------------------------------------------ one case
 
 

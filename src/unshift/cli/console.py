@@ -114,9 +114,9 @@ class Bars:
         )
         if not messages.is_terminal and event.done >= event.total and event.job not in self.said:
             self.said.add(event.job)
-            messages.print(
-                f"{event.job}: done ({event.total}), {event.detail or 'no detail'}; whole run: {note}.", highlight=False
-            )
+            count = f" ({event.total})" if event.total > 1 else ""
+            detail = f", {event.detail}" if event.detail else ""
+            messages.print(f"{event.job}: done{count}{detail}; whole run: {note}.", highlight=False)
 
     def seconds_left(self) -> float | None:
         """Estimated seconds to the end of the run; None until something has been measured of every kind it needs."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from unshift.cli.console import emit, guarded, messages, output
+from unshift.cli.options import speaking_of_options
 from unshift.errors import DataError, UnshiftError
 from unshift.experiment.deployment import Accelerator, predict_files
 
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 @guarded
+@speaking_of_options()
 def predict(
     bundle: Path = typer.Argument(help="A bundle: a folder or a zip.", show_default=False),
     images: list[Path] = typer.Argument(help="Image files, DICOM series folders, or folders of images."),

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from unshift.cli.console import Bars, emit, guarded, messages, output, table
+from unshift.cli.options import as_options, speaking_of_options
 from unshift.config import parse, read_value
 from unshift.errors import ConfigError
 from unshift.evaluate.choice import NONE, Interval
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.given import Given, ModuleOptions, open_model, source_of_run
-from unshift.experiment.portrait import restyled_taps, write_page
+from unshift.experiment.portrait import few_patients, restyled_taps, write_page
 from unshift.experiment.repair_plan import Plan, RobustifyConfig, describe_shifts, prepare
 from unshift.experiment.robustify import Robustness, execute, record
 from unshift.experiment.source import Source, open_source
@@ -43,7 +44,10 @@ Images = Annotated[Path | None, typer.Option(help="Source images, with masks if 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where bundle and report are written.")]
 Weights = Annotated[Path | None, _in(MODULE, "State of the module: .safetensors, or a checkpoint of tensors.")]
 AsBuilt = Annotated[bool, _in(MODULE, "The function returns the module trained.", param_decls=("--as-built",))]
-Arguments = Annotated[list[str], _in(MODULE, "key=value of the function, repeatable.", param_decls=("--argument",))]
+Arguments = Annotated[
+    list[str],
+    _in(MODULE, "key=value of the function; channels=8,16 is a list.", param_decls=("--argument",)),
+]
 Classes = Annotated[str, _in(MODULE, "In label order: background,lesion.")]
 Channels = Annotated[int, _in(MODULE, "Of the images that it takes.", min=1)]
 Size = Annotated[str, _in(MODULE, "Of its input: height,width.")]
@@ -82,6 +86,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 
 
 @guarded
+@speaking_of_options()
 def robustify(
     model: Model,
     images: Images = None,
@@ -130,12 +135,15 @@ def robustify(
     sys.path.insert(0, str(Path.cwd()))  # a module of one's own lies where one works
     given = open_model(model, options, trust=trust)
     check_place(output_folder, given)
-    plan = prepare(given.bundle, _source(given, images, patient=patient, cases=cases, seed=seed), config)
+    source = _source(given, images, patient=patient, cases=cases, seed=seed)
+    messages.print(f"Checking {len(source.cases)} source images and what belongs to them.", highlight=False)
+    plan = prepare(given.bundle, source, config)
     run(plan, given, output_folder, dry_run=dry_run, as_json=as_json)
 
 
 def run(plan: Plan, given: Given, folder: Path, *, dry_run: bool, as_json: bool) -> None:
     """Show what is there, do the work, show what came out."""
+    show_doubts(plan.doubts.values())
     if not as_json:
         show_taps(plan, given)
     if dry_run:
@@ -143,7 +151,8 @@ def run(plan: Plan, given: Given, folder: Path, *, dry_run: bool, as_json: bool)
         return
     with Bars(plan.jobs) as bars:
         result = execute(plan, folder, listener=bars)
-    page = write_page(result, subject=given.subject, command=" ".join(["unshift", *sys.argv[1:]]))
+    command = " ".join(["unshift", *sys.argv[1:]])
+    page = write_page(result, subject=given.subject, command=command, wording=as_options)
     show_result(result, page, as_json=as_json)
 
 
@@ -167,6 +176,13 @@ def show_taps(plan: Plan, given: Given) -> None:
     messages.print(f"{given.subject}.", highlight=False, soft_wrap=True)
     rows = [(tap.name, str(tap.stride), str(tap.channels)) for tap in plan.bundle.network.taps]
     table("taps", ("tap", "stride", "channels"), rows)
+
+
+def show_doubts(doubts: Iterable[str]) -> None:
+    """What is odd about the model on its own images."""
+    for doubt in doubts:
+        messages.print("[bold yellow]Warning[/bold yellow]", end=" ")
+        messages.print(as_options(doubt), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:
@@ -193,11 +209,15 @@ def show_result(result: Robustness, page: Path, *, as_json: bool) -> None:
     if as_json:
         emit({"bundle": str(result.bundle), "report": str(page), **record(result)})
         return
+    show_doubts(result.doubts)
+    if not result.plan.source.is_labeled:
+        output.print("No labels: agreement shows stability, not accuracy.", highlight=False)
     show_candidates(result)
+    few = few_patients(result)
+    if few:
+        output.print(few, style="dim", highlight=False, soft_wrap=True)
     output.print(result.choice.reason, highlight=False, soft_wrap=True)
     output.print(describe_shifts(result.plan).replace("`", ""), style="dim", highlight=False, soft_wrap=True)
-    if not result.plan.source.is_labeled:
-        output.print("No labels: agreement shows stability, not accuracy.", style="dim", highlight=False)
     units = [tap.name for tap, used in restyled_taps(result) if used]
     if units:
         output.print(f"Units at: {', '.join(units)}.", highlight=False, soft_wrap=True)
@@ -268,7 +288,8 @@ def _settings(arguments: Sequence[str], option: str) -> dict[str, Any]:
         key, equals, text = argument.partition("=")
         if not equals or not key:
             raise ConfigError(f"{option} {argument!r}: no '='; write key=value, for example base_channels=32.")
-        found[key] = read_value(text)
+        is_list = "," in text and text.lstrip()[:1] not in ("[", "{", "'", '"')
+        found[key] = read_value(f"[{text}]" if is_list else text)
     return found
 
 

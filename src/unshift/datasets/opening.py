@@ -30,8 +30,9 @@ def open_dataset(
     """The dataset called ``name_or_path``, or the one that stands at that path.
 
     A path is recognized in this order: ``dataset.json`` makes it ``nnunet``; a published dataset's domains, all of them
-    and no other, make it that card; folders ``<domain>/images`` make it ``folder``. For ``folder``, what ``settings``
-    does not say about classes, values, channels and axes is guessed from a few files.
+    and no other, make it that card; folders ``<domain>/images`` make it ``folder``; ``images`` right in it makes it the
+    only domain of a ``folder``. For ``folder``, what ``settings`` does not say about classes, values, channels and axes
+    is guessed from a few files.
 
     Args:
         name_or_path: a member of the family ``datasets``, or a folder.
@@ -53,11 +54,21 @@ def open_dataset(
         raise ConfigError(
             f"{path}: is a path, and the root {root} was given too; one is required. Leave one of them out."
         )
-    name, found = recognize(path)
+    if is_one_domain(path):
+        name, found = "folder", guess(path.resolve().parent, only=path.resolve().name)
+        path, found = path.resolve().parent, {"domains": [path.resolve().name], **found}
+    else:
+        name, found = recognize(path)
     log.info("%s: read as %s%s", path, name, f" with {found}" if found else "")
     if {"classes", "values"} & settings.keys():
         found = {key: value for key, value in found.items() if key not in ("classes", "values")}
     return _build(name, path, {**found, **settings})
+
+
+def is_one_domain(path: Path) -> bool:
+    """Whether ``path`` holds ``images`` itself, and no ``dataset.json`` or folder of a domain."""
+    inside = is_folder(path) and is_folder(path / "images") and not (path / "dataset.json").is_file()
+    return inside and not any(is_folder(folder / "images") for folder in subfolders(path))
 
 
 def recognize(path: Path) -> tuple[str, dict[str, Any]]:
@@ -85,15 +96,19 @@ def recognize(path: Path) -> tuple[str, dict[str, Any]]:
     return "folder", guess(path)
 
 
-def guess(root: Path) -> dict[str, Any]:
+def guess(root: Path, *, only: str = "") -> dict[str, Any]:
     """Settings of ``folder`` for ``root``, from a few images and masks of each domain.
 
     Axes are those of the first image; channels are 3 as soon as one image is in colour. Values that stand in at least a
     quarter of the masks looked at are taken for labels, in their order, so that a mask with a stray value is found by
     the check instead of being made a class. Files that cannot be read are passed over: the check reports them.
+
+    Args:
+        root: holds the domains' folders.
+        only: of one domain; default: of all.
     """
-    images = [p for p in (_image(path) for path in _some(root, "images")) if p is not None]
-    masks = [p for p in (_mask(path) for path in _some(root, "masks")) if p is not None]
+    images = [p for p in (_image(path) for path in _some(root, "images", only)) if p is not None]
+    masks = [p for p in (_mask(path) for path in _some(root, "masks", only)) if p is not None]
     settings: dict[str, Any] = {}
     if images:
         settings["spatial_dims"] = images[0].array.ndim - 1
@@ -114,10 +129,10 @@ def _build(name: str, root: Path | None, settings: Mapping[str, Any]) -> Dataset
     return member(config.parse(member.Config, dict(settings), where=f"dataset {name}"), root)
 
 
-def _some(root: Path, part: str) -> list[Path]:
+def _some(root: Path, part: str, only: str) -> list[Path]:
     """A few files of every domain, evenly spread over their sorted names."""
     chosen = []
-    for domain in subfolders(root):
+    for domain in [root / only] if only else subfolders(root):
         if is_folder(domain / part):
             paths = [paths[0] for _, paths in sorted(listing(domain / part).files.items())]
             chosen += paths[:: max(1, len(paths) // _PEEKED)][:_PEEKED]

@@ -158,7 +158,7 @@ def pairing(folder: Path, parts: Mapping[str, Listing | None]) -> list[Problem]:
     """What is missing or doubled among the parts ``images``, ``masks`` and ``fov`` of one domain's folder."""
     images, masks, fields = parts["images"], parts["masks"], parts["fov"]
     assert images is not None
-    problems = [p for part in parts.values() if part for p in _doubled(part)]
+    problems = [p for part in parts.values() if part for p in doubled(part)]
     if not images.files and not images.problems:
         what = "holds no image; one or more are required"
         problems.append(Problem("no images", "error", folder / "images", what, "Fill it."))
@@ -172,7 +172,8 @@ def pairing(folder: Path, parts: Mapping[str, Listing | None]) -> list[Problem]:
     return problems
 
 
-def _doubled(part: Listing) -> Iterator[Problem]:
+def doubled(part: Listing) -> Iterator[Problem]:
+    """Files of one folder that share a stem (``cut.png`` and ``cut.jpg``): which of them is meant nobody can know."""
     for stem, paths in part.files.items():
         if len(paths) > 1:
             names = ", ".join(p.name for p in paths)

@@ -60,14 +60,14 @@ class Scan:
         return tuple(p for p in self.problems if p.severity == "error")
 
 
-def raise_errors(root: Path, problems: Sequence[Problem]) -> None:
-    """Raise one :class:`DataError` that lists the errors among ``problems``; return when there is none."""
+def raise_errors(root: Path, problems: Sequence[Problem], *, shown: int = _SHOWN) -> None:
+    """Raise one :class:`DataError` that lists the errors among ``problems``, ``shown`` at most; return without any."""
     errors = [p for p in problems if p.severity == "error"]
     if not errors:
         return
-    lines = [f"  {p}" for p in errors[:_SHOWN]]
-    if len(errors) > _SHOWN:
-        lines.append(f"  … and {len(errors) - _SHOWN} more.")
+    lines = [f"  {p}" for p in errors[:shown]]
+    if len(errors) > shown:
+        lines.append(f"  … and {len(errors) - shown} more.")
     count = f"{len(errors)} problem{'s' if len(errors) > 1 else ''}"
     command = "`unshift data check` lists all of them"
     raise DataError("\n".join([f"{root}: {count} in its files; every case must be complete ({command}).", *lines]))

@@ -183,7 +183,7 @@ def _reason(winner: str, best: Standing, found: Sequence[Standing], *, forced: b
     if most.gain.low > 0 and most.shifted.mean > best.shifted.mean + _NOISE:
         text += (
             f" {most.name} would gain {_signed(most.gain.mean)} at {_signed(most.change.mean)} in-domain; "
-            "take it by hand if that is worth it to you."
+            f"`--choose {most.name}` takes it, if that is worth it to you."
         )
     return text
 

@@ -92,6 +92,30 @@ def holm(table: pd.DataFrame) -> Float[np.ndarray, " row"]:
     return adjusted
 
 
+def least_p(patients: int) -> float:
+    """The smallest two-sided p value that the signed-rank test can give: all differences on one side, 2 / 2^n."""
+    return min(1.0, 2.0 ** (1 - patients))
+
+
+def too_few(patients: int, tests: int, *, confidence: float = 0.95) -> str:
+    """What a comparison of so few patients cannot say; empty where there are enough.
+
+    Args:
+        patients: that differences were taken of.
+        tests: among which Holm's correction shares the level; the smallest p value is multiplied by their number.
+        confidence: of the intervals; its complement is the level.
+    """
+    least = min(1.0, tests * least_p(patients))
+    if tests == 0 or least <= 1 - confidence:
+        return ""
+    return (
+        f"{patients} patients are too few for a test: the smallest p value that the signed-rank test can give is "
+        f"{least_p(patients):.3f}, after Holm's correction for {tests} comparisons {least:.3f}, whatever the "
+        f"differences; so no p value is shown. The intervals resample the same {patients} patients, and of so few they "
+        "come out too narrow: one that excludes 0 is a hint, no proof."
+    )
+
+
 def signed_rank(differences: Float[np.ndarray, " patient"]) -> float:
     """Two-sided p value of Wilcoxon's signed-rank test; zero differences are left out, and all-zero gives 1.
 

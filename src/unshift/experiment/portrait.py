@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from unshift.config import to_yaml
 from unshift.contracts import Tap
 from unshift.evaluate.choice import IN_DOMAIN, NONE, overall
-from unshift.evaluate.comparison import compare
+from unshift.evaluate.comparison import compare, too_few
 from unshift.evaluate.score import EvaluateConfig
 from unshift.evaluate.statistics import summarize
 from unshift.experiment.candidates import GATED, Fitted, named
@@ -26,14 +27,18 @@ from unshift.sample import Case, Sample
 _CONFIG = EvaluateConfig(metrics=("dice",))
 
 
-def write_page(result: Robustness, *, subject: str, command: str) -> Path:
+def write_page(
+    result: Robustness, *, subject: str, command: str, wording: Callable[[str], str] = lambda text: text
+) -> Path:
     """Write ``report.html`` and ``tables/`` into the result's folder; returns the page's path.
 
     Args:
         subject: what the model is and where it is from.
         command: that makes this again.
+        wording: puts what is doubted, which names settings, into the words of whoever asked.
     """
-    return write_repair_report(result.folder, portrait(result, subject=subject, command=command))
+    report = portrait(result, subject=subject, command=command)
+    return write_repair_report(result.folder, replace(report, doubts=tuple(map(wording, report.doubts))))
 
 
 def portrait(result: Robustness, *, subject: str, command: str) -> RepairReport:
@@ -59,11 +64,18 @@ def portrait(result: Robustness, *, subject: str, command: str) -> RepairReport:
         gallery=list(gallery(result)),
         checks=[(check.name, check.holds, check.detail) for check in result.checks],
         notes=notes(result),
+        doubts=result.doubts,
         command=command,
         environment=environment(),
         code_version=code_version(),
         confidence=_CONFIG.confidence,
     )
+
+
+def few_patients(result: Robustness) -> str:
+    """What a comparison of so few patients cannot say; empty where there are enough."""
+    patients = len({case.patient for case in result.plan.source.held_out})
+    return too_few(patients, 2 * (len(result.fitted) - 1), confidence=_CONFIG.confidence)
 
 
 def rule(tolerance: float) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +15,10 @@ from unshift.errors import ConfigError, DataError
 from unshift.evaluate.choice import IN_DOMAIN, NONE
 from unshift.experiment.candidates import GATED, Candidate, Grid
 from unshift.experiment.events import Job
+from unshift.experiment.first_look import LOOKED_AT, doubts
 from unshift.experiment.plugging import STYLE_IMAGES
 from unshift.experiment.shifting import Kind, Shift, describe, pick_kind, shifted, simulated_shifts
-from unshift.experiment.source import Source
+from unshift.experiment.source import Source, require_whole_files
 from unshift.export.bundle import Bundle
 from unshift.plugins.bottleneck import LEAST_IMAGES
 from unshift.sample import Case, Sample
@@ -47,7 +48,11 @@ class RobustifyConfig(Config):
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is decided before the first image is predicted."""
+    """All that is decided before anything is fitted.
+
+    Args:
+        doubts: what is odd about the model on its own images, by subject; see :func:`first_look.doubts`.
+    """
 
     bundle: Bundle
     source: Source
@@ -55,6 +60,7 @@ class Plan:
     kind: str
     shifts: tuple[Shift, ...]
     candidates: tuple[Candidate, ...]
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -81,12 +87,13 @@ def prepare(bundle: Bundle, source: Source, config: RobustifyConfig) -> Plan:
         source: images of the kind that it was trained on.
 
     Raises:
-        UnshiftError: a name, a number or an image that is wrong.
+        UnshiftError: a name, a number or an image that is wrong; of images and masks, all bad ones are named.
     """
+    require_whole_files(source)
     device = Devices(accelerator=config.accelerator).device
     network = copy.deepcopy(bundle.network).to(device).eval()
     bundle = replace(bundle, network=network, plugins=())
-    first = [read_case(source, case, labeled=False) for case in source.held_out[:4]]
+    first = [read_case(source, case, labeled=source.is_labeled) for case in source.held_out[:LOOKED_AT]]
     kind = pick_kind(first) if config.simulator == "auto" else config.simulator
     gates = _gates(bundle, source, config)
     grid = Grid(
@@ -102,10 +109,10 @@ def prepare(bundle: Bundle, source: Source, config: RobustifyConfig) -> Plan:
     if config.choose:
         names = [c.name for c in found]
         if config.choose not in names:
-            raise ConfigError(f"choose: {config.choose!r} is no candidate. Candidates: {', '.join(names)}.")
+            raise ConfigError(f"`choose`: {config.choose!r} is no candidate. Candidates: {', '.join(names)}.")
     shifts = simulated_shifts(kind, config.strengths)
-    shifted(first[0], shifts[-1], seed=config.seed)  # that the simulator takes these images is known before hours pass
-    return Plan(bundle, source, config, kind, tuple(shifts), tuple(found))
+    shifted(first[0].unlabeled(), shifts[-1], seed=config.seed)  # a simulator that refuses these images does so now
+    return Plan(bundle, source, config, kind, tuple(shifts), tuple(found), doubts(bundle, first))
 
 
 def _gates(bundle: Bundle, source: Source, config: RobustifyConfig) -> tuple[str, ...]:
@@ -120,7 +127,7 @@ def _gates(bundle: Bundle, source: Source, config: RobustifyConfig) -> tuple[str
     if not gates:
         raise DataError(
             f"{source.description}: {count} images to fit on; a gate by distance needs {LEAST_IMAGES} or more. "
-            "Add source images, or set gates to none."
+            "Add source images, or set `gates` to none."
         )
     return gates
 

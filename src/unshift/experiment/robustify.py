@@ -21,6 +21,7 @@ from unshift.evaluate.score import EvaluateConfig, score, to_frame, write_scores
 from unshift.experiment.candidates import Candidate, Fitted, fit, named, origins
 from unshift.experiment.content import content_like
 from unshift.experiment.events import Event, Listener, silence
+from unshift.experiment.first_look import SCORE, low_score
 from unshift.experiment.plugging import STYLE_IMAGES, as_network_sees
 from unshift.experiment.proof import Check, distances, prove
 from unshift.experiment.record import code_version, environment, write_json
@@ -70,6 +71,14 @@ class Robustness:
     def bundle(self) -> Path:
         """What `unshift predict` takes."""
         return self.folder / "bundle"
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is odd about the model on its own images, now that all held-out ones were looked at."""
+        found = {subject: text for subject, text in self.plan.doubts.items() if subject != SCORE}
+        if self.plan.source.is_labeled:
+            found |= low_score(self.choice.before.in_domain.mean, len(self.plan.source.held_out))
+        return tuple(found.values())
 
 
 def execute(plan: Plan, folder: Path, *, listener: Listener = silence) -> Robustness:
@@ -188,6 +197,7 @@ def record(result: Robustness) -> dict[str, Any]:
         "choice": result.choice.name,
         "reason": result.choice.reason,
         "forced": result.choice.is_forced,
+        "doubts": list(result.doubts),
         "scoring": SCORING[plan.source.is_labeled],
         "shifts": describe_shifts(plan),
         "source": plan.source.description,

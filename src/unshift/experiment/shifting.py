@@ -51,7 +51,7 @@ def simulated_shifts(kind: str, strengths: Sequence[float], presets: Sequence[st
     machine = vendor.simulator(kind)
     wrong = [s for s in strengths if not 0 < s <= 1]
     if not strengths or wrong or len(set(strengths)) != len(strengths):
-        raise ConfigError(f"strengths: {list(strengths)}; numbers above 0, to 1, are required, each once.")
+        raise ConfigError(f"`strengths`: {list(strengths)}; numbers above 0, to 1, are required, each once.")
     return [
         Shift(f"{preset}@{strength:g}", preset, strength, kind, machine.knobs(f"+{preset}@{strength!r}"))
         for preset in presets or machine.presets

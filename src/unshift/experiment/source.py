@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from unshift import discover
+from unshift.audit.check import check_files
 from unshift.config import parse
 from unshift.contracts import Card, Dataset
 from unshift.datasets.files import FileDataset
 from unshift.datasets.listing import is_folder, listing, subfolders
 from unshift.datasets.opening import open_dataset, recognize
-from unshift.datasets.paired import PairedRules
+from unshift.datasets.paired import PairedRules, doubled
 from unshift.datasets.patients import PatientPattern, PatientRule, patient_of
-from unshift.datasets.problem import Problem, Scan
+from unshift.datasets.problem import Problem, Scan, raise_errors
 from unshift.errors import DataError
 from unshift.randomness import derive
 from unshift.sample import Case, Task
 
 LEAST_PATIENTS = 4
 """Two to fit on and two to compare on: one patient says nothing about how patients differ."""
+MOST_NAMED = 200
+"""Bad files that one error names."""
 LAYOUTS = """\
   <folder>/<case>.png                     images alone (PNG, JPEG, TIFF, BMP, NIfTI, DICOM file or series folder)
   <folder>/images/<case>.png              and, if known, <folder>/masks/<case>.png with labels of the same stem
@@ -39,6 +42,7 @@ class Source:
         held_out: what candidates are compared on.
         is_labeled: every case of both parts has a label map.
         description: where the images are from and what is known of them, for the report.
+        spare: cases that no part needed; their files are checked with the others.
     """
 
     dataset: Dataset
@@ -46,6 +50,12 @@ class Source:
     held_out: tuple[Case, ...]
     is_labeled: bool
     description: str
+    spare: tuple[Case, ...] = ()
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """All of them."""
+        return (*self.fit, *self.held_out, *self.spare)
 
 
 def open_source(
@@ -74,7 +84,19 @@ def open_source(
     rule = " (every image is taken for its own patient)" if patients == len(cases) else ""
     labels = "with" if labeled else "without"
     words = f"{folder.name}: {len(cases)} images of {patients} patients{rule}, {labels} labels"
-    return Source(dataset, fit, held_out, labeled, words)
+    used = {case.key for case in (*fit, *held_out)}
+    return Source(dataset, fit, held_out, labeled, words, tuple(case for case in cases if case.key not in used))
+
+
+def require_whole_files(source: Source) -> None:
+    """Read every image and mask once, so that a bad one is known before time goes into fitting.
+
+    Raises:
+        DataError: a file cannot be read in full, a mask has another size than its image or values that are no labels;
+            names every such file.
+    """
+    if isinstance(source.dataset, FileDataset):
+        raise_errors(source.dataset.folder, check_files(source.dataset, source.cases), shown=MOST_NAMED)
 
 
 def divide(
@@ -190,7 +212,7 @@ class Loose(FileDataset):
     def look(self) -> Scan:
         """Every readable image of the folder."""
         found, domain = listing(self.folder), self.folder.resolve().name
-        problems = list(found.problems)
+        problems = [*found.problems, *doubled(found)]
         if not found.files and not problems:
             what = "holds no image; one or more are required"
             problems.append(Problem("no images", "error", self.folder, what, "Give the folder that holds the images."))

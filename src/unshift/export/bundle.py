@@ -64,8 +64,7 @@ class Bundle:
         task: of the images as they come; ``network.task`` has the dimensions that the network sees.
         input: what the network sees of an image.
         predict: how logits become a label map.
-        preprocessing: fitted, applied as in training.
-        normalizations: fitted, applied after it at test time.
+        preprocessing, normalizations: fitted; applied as in training, and after it at test time, bound to the network.
         plugins: fitted on this network; one at most.
         card: for people.
     """
@@ -78,6 +77,10 @@ class Bundle:
     normalizations: tuple[Normalization, ...] = ()
     plugins: tuple[Plugin, ...] = ()
     card: BundleCard = field(default_factory=BundleCard)
+
+    def __post_init__(self) -> None:
+        for place, member in enumerate(self.normalizations):
+            member.bind(self.network, self.input.size, (*self.preprocessing, *self.normalizations[:place]))
 
     def predictor(self, device: torch.device | str = "cpu", *, precision: str = "32") -> Predictor:
         """Sample -> prediction, on ``device``."""
@@ -285,14 +288,16 @@ def _opened(path: Path) -> AbstractContextManager[Path]:
 
 
 class _Zip(AbstractContextManager[Path]):
-    """``zipfile.Path`` reads as ``pathlib.Path`` does, as far as loading needs it."""
+    """``zipfile.Path`` reads as ``pathlib.Path`` does. A bundle may lie in the zip's one folder that holds one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __enter__(self) -> Path:
         self.archive = zipfile.ZipFile(self.path)
-        return cast(Path, zipfile.Path(self.archive))
+        root = zipfile.Path(self.archive)
+        inner = [] if (root / MANIFEST).is_file() else [each for each in root.iterdir() if (each / MANIFEST).is_file()]
+        return cast(Path, inner[0] if len(inner) == 1 else root)
 
     def __exit__(self, *_: object) -> None:
         self.archive.close()

@@ -42,7 +42,8 @@ def build_network(ref: MemberRef, task: Task, input: InputConfig, *, pretrained:
     good = nearest_size(input.size, network.size_divisor, least=least_factor(network))
     if good != tuple(input.size):
         raise ConfigError(
-            f"input size is {times(input.size)}; {ref.name} needs multiples of {network.size_divisor}. "
+            f"input size is {times(input.size)}; {ref.settings.get('builder') or ref.name} needs multiples of "
+            f"{network.size_divisor}. "
             f"The nearest good size is {times(good)}."
         )
     return network

@@ -23,6 +23,7 @@ from unshift.contracts import FROM_SCRATCH, Network, Tap
 from unshift.errors import BundleError, ConfigError, ShapeMismatch
 from unshift.networks import builders, catching
 from unshift.networks.crossing import Crossing, find_crossing
+from unshift.networks.plausible import doubt, require_probabilities
 from unshift.networks.pretrained import WeightsConfig
 from unshift.networks.recording import Recording
 from unshift.networks.sizing import check_input, nearest_size, times
@@ -111,12 +112,12 @@ class Own(Network):
 
     def check(self, images: Float[Tensor, "batch channel *space"]) -> None:
         """Raise :class:`ShapeMismatch` for axes, channels or sides that the network cannot take."""
-        check_input(self, images)
+        check_input(self, images, name=self._name)
         sides = tuple(images.shape[2:])
         if any(side % divisor for side, divisor in zip(sides, self.divisors, strict=True)):
             good = [nearest_size([side], d)[0] for side, d in zip(sides, self.divisors, strict=True)]
             raise ShapeMismatch(
-                f"Own: images are {times(sides)}; sides must be multiples of {times(self.divisors)}. "
+                f"{self._name}: images are {times(sides)}; sides must be multiples of {times(self.divisors)}. "
                 f"The nearest good size is {times(good)}: resize or pad the images to it."
             )
 
@@ -131,7 +132,7 @@ class Own(Network):
             ConfigError: always.
         """
         raise ConfigError(
-            f"Own: encoder and decoder of {type(self.body).__name__} cannot be separated. "
+            f"{self._name}: encoder and decoder of {type(self.body).__name__} cannot be separated. "
             "Use restyled(images, restyle)."
         )
 
@@ -156,6 +157,21 @@ class Own(Network):
         return (images - self.input_mean.view(shape)) / self.input_deviation.view(shape)
 
     # ------------------------------------------------------------------------------------------------- output
+
+    @torch.no_grad()
+    def judge(self, images: Float[Tensor, "batch channel *space"]) -> str:
+        """Why the output cannot well be the logits that it is declared to be, or an empty string.
+
+        Args:
+            images: real ones, as preprocessing leaves them.
+
+        Raises:
+            ConfigError: declared to give probabilities, and it does not.
+        """
+        output = self._selected(self.body(self._standardized(images)))
+        if self.config.output == "probabilities":
+            require_probabilities(output, name=self._name)
+        return doubt(output, self.config.output)
 
     def _selected(self, output: Any) -> Tensor:
         """The tensor of the module's output that is meant."""
@@ -225,7 +241,7 @@ class Own(Network):
                 continue
             if len(values) != self.in_channels:
                 raise ConfigError(
-                    f"network own: {name} has {len(values)} entries; the input has {self.in_channels} channel(s)."
+                    f"{self._name}: {name} has {len(values)} entries; the input has {self.in_channels} channel(s)."
                 )
             getattr(self, f"input_{name}").copy_(torch.tensor(values))
             if self.origin == FROM_SCRATCH:
@@ -246,6 +262,8 @@ class Own(Network):
         self.body.eval()
         try:
             recording = self._record(probe)
+            if self.config.output == "probabilities":
+                require_probabilities(self._selected(recording.output), name=self._name)
             isotropic = len(set(divisors)) == 1
             crossing = find_crossing(recording, logits=self._selected, taps=taps, isotropic=isotropic)
             self._verify(crossing, recording)
@@ -259,9 +277,11 @@ class Own(Network):
             return Recording(self.body, probe)
         except _REFUSALS as error:
             reason = " ".join(str(error).split())[:300]
+            size, channels = times(tuple(probe.shape[2:])), probe.shape[1]
             raise ConfigError(
-                f"{self._name}: its forward fails on an image {list(probe.shape)} ({reason}). Check the task's "
-                "channels; set `size_divisor`, or `probe` to a size that it takes."
+                f"{self._name}: its forward fails on a made-up image of {channels} channel(s) and {size} pixels "
+                f"({reason}). If it takes another number of channels, change the task's channels; if it takes certain "
+                "sizes only, set `probe` to one of them."
             ) from None
 
     def _probe(self) -> tuple[Tensor, tuple[int, ...]]:
@@ -269,7 +289,9 @@ class Own(Network):
         dims, given = self.task.spatial_dims, self.config.size_divisor or 32
         divisors = (given,) * dims if isinstance(given, int) else given
         if len(divisors) != dims or len(self.config.probe or divisors) != dims:
-            raise ConfigError(f"network own: size_divisor and probe need {dims} entries, one an axis.")
+            found = {"size_divisor": self.config.size_divisor, "probe": self.config.probe}
+            wrong = ", ".join(f"`{key}` is {value}" for key, value in found.items() if value is not None)
+            raise ConfigError(f"{self._name}: {wrong}; they need {dims} entries, one an axis.")
         least = 64 if dims == 2 else 32
         sides = [max(2, -(-least // divisor)) * divisor for divisor in divisors]
         sides[-1] += -(-sides[-1] // (2 * divisors[-1])) * divisors[-1]

@@ -20,14 +20,17 @@ def nearest_size(sides: Sequence[int], divisor: int, *, least: int = 1) -> tuple
     return tuple(max(least, (side + divisor // 2) // divisor) * divisor for side in sides)
 
 
-def check_input(network: Network, images: Tensor) -> None:
+def check_input(network: Network, images: Tensor, *, name: str = "") -> None:
     """Raise unless ``network`` can take ``images``.
+
+    Args:
+        name: of the network in the message; default: its class.
 
     Raises:
         ShapeMismatch: wrong number of axes or channels; a side that is no multiple of the network's ``size_divisor``,
             with the nearest good size; a side so small that an instance norm would see a single pixel.
     """
-    name, dims, divisor = type(network).__name__, network.task.spatial_dims, network.size_divisor
+    name, dims, divisor = name or type(network).__name__, network.task.spatial_dims, network.size_divisor
     if images.ndim != dims + 2:
         raise ShapeMismatch(
             f"{name}: images have {images.ndim} axes; a network of {dims} spatial dimensions needs "

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from unshift.evaluate.choice import IN_DOMAIN, NONE, SHIFTS, Choice, Interval, Standing
+from unshift.evaluate.comparison import too_few
 from unshift.report.axis import Axis, axis_over
 from unshift.report.content import GalleryItem
 from unshift.report.figure import Forest, Whisker
@@ -33,7 +34,7 @@ class RepairReport:
         choice: with the standing of every candidate.
         rule: by which it was chosen.
         summary: columns pipeline, domain, mean, low, high; mean over regions, every place.
-        comparisons: pipeline minus ``none``: pipeline, domain, difference, low, high, p_holm, n, wins.
+        comparisons: pipeline minus ``none``: pipeline, domain, difference, low, high, p_holm, n, n_patients, wins.
         shifts: columns domain, preset, strength, in the order of the tables.
         taps: name, stride, channels; and whether the choice restyles there.
         distances: columns tap, place, before, after, of ``measured``; empty where no units were fitted.
@@ -41,6 +42,7 @@ class RepairReport:
         gallery: of ``none`` and the choice.
         checks: name, whether it holds, detail.
         notes: heading -> sentences: how it was done and what it does not say.
+        doubts: what is odd about the model on its own images; stands first.
     """
 
     title: str
@@ -63,6 +65,15 @@ class RepairReport:
     code_version: str
     confidence: float = 0.95
     is_oracle: bool = False
+    doubts: Sequence[str] = ()
+
+    @property
+    def caution(self) -> str:
+        """What so few patients cannot say; no p value is shown then."""
+        if not len(self.comparisons):
+            return ""
+        tests = int(self.comparisons["p_holm"].notna().sum())
+        return too_few(int(self.comparisons["n_patients"].max()), tests, confidence=self.confidence)
 
     @property
     def measure(self) -> str:
@@ -158,17 +169,20 @@ def forests(report: RepairReport) -> tuple[Axis | None, list[Forest]]:
     if not ends:
         return None, []
     axis = axis_over(ends, include=0.0)
-    rows = report.comparisons.set_index(["pipeline", "domain"])
+    rows, tested = report.comparisons.set_index(["pipeline", "domain"]), not report.caution
     found = []
     for place, heading in ((SHIFTS, "Gain: mean over the simulated shifts"), (IN_DOMAIN, "Cost: in-domain")):
         parts = [(s.name, s.gain if place == SHIFTS else s.change) for s in others]
         found.append(
-            Forest(heading, tuple(_whisker(name, part, rows.loc[(name, place)], axis) for name, part in parts))
+            Forest(
+                heading,
+                tuple(_whisker(name, part, rows.loc[(name, place)], axis, tested=tested) for name, part in parts),
+            )
         )
     return axis, found
 
 
-def _whisker(name: str, part: Interval, row: pd.Series, axis: Axis) -> Whisker:
+def _whisker(name: str, part: Interval, row: pd.Series, axis: Axis, *, tested: bool) -> Whisker:
     clear = part.low > 0 or part.high < 0
     low, high = (part.low, part.high) if math.isfinite(part.low) else (part.mean, part.mean)
     return Whisker(
@@ -179,7 +193,7 @@ def _whisker(name: str, part: Interval, row: pd.Series, axis: Axis) -> Whisker:
         effect=("better" if part.mean > 0 else "worse") if clear else "unclear",
         text=signed(part.mean, "1"),
         interval=interval(part.low, part.high, "1"),
-        p=p_value(float(row["p_holm"])),
+        p=p_value(float(row["p_holm"])) if tested else "",
         n=int(row["n"]),
         wins=int(row["wins"]),
     )
