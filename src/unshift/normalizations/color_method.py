@@ -44,6 +44,8 @@ class ColorMethod(ABC):
     ) -> Float[Tensor, "batch size"]:
         """Numbers of every image, of the images' dtype; they hold no pixel and do not depend on the images' size.
 
+        The method's own numbers are 0 for a grey image: nothing reads them.
+
         Args:
             inside: the field of view; None when all of every image is valid.
 
@@ -52,8 +54,7 @@ class ColorMethod(ABC):
             DataError: the field of view of an image is empty.
         """
         require(images, inside)
-        shared = torch.cat([is_grey(images, inside)[:, None].to(images), moments(lightness(images), inside)], dim=1)
-        return torch.cat([shared, self.color_statistics(_colored(images), inside)], dim=1)
+        return self._look(_blank(images, inside), inside)[0]
 
     def transfer(
         self,
@@ -72,7 +73,8 @@ class ColorMethod(ABC):
             ShapeMismatch: as for :meth:`statistics`; ``reference`` or ``own`` are not [batch, size].
             DataError: the field of view of an image is empty.
         """
-        moved = self.unclipped(images, reference, inside, own).clamp(0, 1)
+        require(images, inside)
+        moved = self._apply(_blank(images, inside), reference, inside, own, clip=True)
         return moved if inside is None else torch.where(inside[:, None], moved, images)
 
     def unclipped(
@@ -82,36 +84,73 @@ class ColorMethod(ABC):
         inside: Bool[Tensor, "batch *space"] | None = None,
         own: Float[Tensor, "batch size"] | None = None,
     ) -> Float[Tensor, "batch channel *space"]:
-        """:meth:`transfer` before clipping, moved outside the field of view too: its statistics are the reference's."""
+        """:meth:`transfer` before clipping, with no meaning outside the field of view."""
         require(images, inside)
-        own = self.statistics(images, inside) if own is None else own
+        return self._apply(_blank(images, inside), reference, inside, own, clip=False)
+
+    def usable(self, statistics: Float[Tensor, "batch size"]) -> Bool[Tensor, " batch"]:
+        """Whose numbers can serve as a reference, or be moved; an image whose own cannot is left as it is."""
+        return torch.ones(len(statistics), dtype=torch.bool, device=statistics.device)
+
+    def _look(self, images: Tensor, inside: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Statistics, and the encoded images unless all are grey."""
+        grey = is_grey(images, inside)
+        encoded = None if images.shape[1] == 1 else self.encode(images)
+        if encoded is None:
+            light, color = moments(lightness(images), inside), images.new_zeros(len(images), self.color_size)
+        else:
+            light = self.light_statistics(images, encoded, inside)
+            color = torch.where(grey[:, None], 0, self.color_statistics(encoded, inside))
+        return torch.cat([grey[:, None].to(images), light, color], dim=1), encoded
+
+    def _apply(
+        self, images: Tensor, reference: Tensor, inside: Tensor | None, own: Tensor | None, *, clip: bool
+    ) -> Tensor:
+        encoded = None
+        if own is None:
+            own, encoded = self._look(images, inside)
         reference, own = (self._rows(values, images) for values in (reference, own))
         is_light = (own[:, 0] > 0.5) | (reference[:, 0] > 0.5)
         if is_light.all():
-            return relight(images, reference, own)
+            moved = relight(images, reference, own)
+            return moved.clamp(0, 1) if clip else moved
         if not is_light.any():
-            return self.move(images, reference[:, SHARED:], own[:, SHARED:], inside)
+            encoded = self.encode(images) if encoded is None else encoded
+            finish = self.finish if clip else self.move
+            return finish(encoded, reference[:, SHARED:], own[:, SHARED:], inside)
         result = torch.empty_like(images)
         for which in (is_light, ~is_light):
             part = None if inside is None else inside[which]
-            result[which] = self.unclipped(images[which], reference[which], part, own[which])
+            result[which] = self._apply(images[which], reference[which], part, own[which], clip=clip)
         return result
+
+    def encode(self, images: Float[Tensor, "batch 3 *space"]) -> Float[Tensor, "batch 3 *space"]:
+        """RGB in the space where the method works, which is RGB itself unless it says otherwise."""
+        return images
+
+    def light_statistics(self, images: Tensor, encoded: Tensor, inside: Tensor | None) -> Float[Tensor, "batch 2"]:
+        """Mean and deviation of CIE lightness; overridden where ``encoded`` has it already."""
+        return moments(lightness(images), inside)
 
     @abstractmethod
     def color_statistics(
-        self, images: Float[Tensor, "batch 3 *space"], inside: Bool[Tensor, "batch *space"] | None
+        self, encoded: Float[Tensor, "batch 3 *space"], inside: Bool[Tensor, "batch *space"] | None
     ) -> Float[Tensor, "batch color_size"]:
         """The method's own numbers."""
 
     @abstractmethod
     def move(
         self,
-        images: Float[Tensor, "batch 3 *space"],
+        encoded: Float[Tensor, "batch 3 *space"],
         reference: Float[Tensor, "batch color_size"],
         own: Float[Tensor, "batch color_size"],
         inside: Bool[Tensor, "batch *space"] | None,
     ) -> Float[Tensor, "batch 3 *space"]:
-        """Color images whose own numbers are those of ``reference``; not clipped."""
+        """RGB, not clipped, whose own numbers are those of ``reference``."""
+
+    def finish(self, encoded: Tensor, reference: Tensor, own: Tensor, inside: Tensor | None) -> Tensor:
+        """:meth:`move`, clipped; it may write over ``encoded`` where :meth:`encode` made that."""
+        return self.move(encoded, reference, own, inside).clamp(0, 1)
 
     def _rows(self, values: Tensor, images: Tensor) -> Tensor:
         if values.ndim != 2 or values.shape[1] != self.size or values.shape[0] not in (1, len(images)):
@@ -150,18 +189,25 @@ def is_grey(
     """Which images have one channel, or three that are equal inside the field of view."""
     if images.shape[1] == 1:
         return torch.ones(len(images), dtype=torch.bool, device=images.device)
-    equal = (images.amax(1) - images.amin(1)) < _GREY
-    return (equal if inside is None else equal | ~inside).flatten(1).all(1)
+    flat = images.detach().flatten(2)
+    valid = None if inside is None else inside.flatten(1)
+    few = _equal(flat[..., ::64], None if valid is None else valid[:, ::64])  # settles it for nearly every color image
+    return few if not few.any() else _equal(flat, valid)
+
+
+def _equal(flat: Tensor, valid: Tensor | None) -> Tensor:
+    equal = (flat.amax(1) - flat.amin(1)) < _GREY
+    return (equal if valid is None else equal | ~valid).all(1)
 
 
 def mean_inside(
     values: Float[Tensor, "batch channel *space"], inside: Bool[Tensor, "batch *space"] | None
 ) -> Float[Tensor, "batch channel"]:
-    """The mean of every channel inside the field of view."""
+    """The mean of every channel inside the field of view; values outside must be finite."""
     if inside is None:
         return values.flatten(2).mean(2)
-    weights = inside.flatten(1)[:, None]
-    return torch.where(weights, values.flatten(2), 0).sum(2) / weights.sum(2)
+    weights = inside.flatten(1).to(values)
+    return (values.flatten(2) @ weights[..., None]).squeeze(2) / weights.sum(1, keepdim=True)
 
 
 def moments(
@@ -173,17 +219,25 @@ def moments(
     return torch.cat([mean, mean_inside(spread, inside).clamp_min(1e-12).sqrt()], dim=1)
 
 
+def scale_and_shift(
+    reference: Float[Tensor, "batch twice"], own: Float[Tensor, "batch twice"], floor: float
+) -> tuple[Float[Tensor, "batch channel"], Float[Tensor, "batch channel"]]:
+    """What makes moments ``own`` those of ``reference``; deviations count as at least ``floor``."""
+    (mean, deviation), (wanted, wanted_deviation) = own.chunk(2, 1), reference.chunk(2, 1)
+    gain = wanted_deviation.clamp_min(floor) / deviation.clamp_min(floor)
+    return gain, wanted - gain * mean
+
+
 def stretch(
     values: Float[Tensor, "batch channel *space"],
     reference: Float[Tensor, "batch twice"],
     own: Float[Tensor, "batch twice"],
     floor: float,
 ) -> Float[Tensor, "batch channel *space"]:
-    """(v - mean) / deviation · deviation of the reference + its mean, deviations at least ``floor``."""
+    """(v - mean) / deviation · deviation of the reference + its mean, for every channel."""
     shape = (len(values), -1, *[1] * (values.ndim - 2))
-    (mean, deviation), (wanted, wanted_deviation) = own.chunk(2, 1), reference.chunk(2, 1)
-    gain = wanted_deviation.clamp_min(floor) / deviation.clamp_min(floor)
-    return values * gain.view(shape) + (wanted - gain * mean).view(shape)
+    gain, shift = scale_and_shift(reference, own, floor)
+    return values * gain.view(shape) + shift.view(shape)
 
 
 def relight(
@@ -199,5 +253,6 @@ def relight(
     return lab_to_rgb(torch.cat([stretch(lab[:, :1], wanted, found, DEVIATION_FLOOR), lab[:, 1:]], dim=1))
 
 
-def _colored(images: Tensor) -> Tensor:
-    return images if images.shape[1] == 3 else images.expand(-1, 3, *images.shape[2:])
+def _blank(images: Tensor, inside: Tensor | None) -> Tensor:
+    """0 outside, whatever stood there."""
+    return images if inside is None else torch.where(inside[:, None], images, 0)

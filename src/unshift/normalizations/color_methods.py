@@ -14,12 +14,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unshift.errors import UnknownName
+from unshift.normalizations.color_8bit import Lab8Bit
+from unshift.normalizations.color_covariance import MongeKantorovich
 from unshift.normalizations.color_method import ColorMethod, require
 from unshift.normalizations.color_moments import Lab, Reinhard
+from unshift.normalizations.color_sliced import Sliced
+from unshift.normalizations.color_stain import Macenko
 
 __all__ = ["METHODS", "ColorMethod", "Degenerate", "color_method", "degenerate"]
 
-METHODS: Mapping[str, ColorMethod] = MappingProxyType({method.name: method for method in (Lab(), Reinhard())})
+METHODS: Mapping[str, ColorMethod] = MappingProxyType(
+    {method.name: method for method in (Lab(), Lab8Bit(), Reinhard(), MongeKantorovich(), Sliced(), Macenko())}
+)
 """Every method by its name."""
 
 LEVEL = 1 / 255

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from unshift.normalizations.color_method import DEVIATION_FLOOR, ColorMethod, moments, stretch
+from unshift.normalizations.color_fast import can_be_fast, decode_lab_, encode_lab
+from unshift.normalizations.color_method import DEVIATION_FLOOR, ColorMethod, moments, scale_and_shift, stretch
 from unshift.normalizations.color_spaces import alpha_beta_to_rgb, lab_to_rgb, rgb_to_alpha_beta, rgb_to_lab
 
 
@@ -22,35 +23,44 @@ class _Moments(ColorMethod):
     floor: ClassVar[float]
 
     @abstractmethod
-    def encode(self, images: Tensor) -> Tensor:
-        """RGB -> the space where channels are stretched."""
-
-    @abstractmethod
     def decode(self, values: Tensor) -> Tensor:
         """The inverse of :meth:`encode`."""
 
-    def color_statistics(self, images: Tensor, inside: Tensor | None) -> Tensor:
+    def color_statistics(self, encoded: Tensor, inside: Tensor | None) -> Tensor:
         """Three means, then three deviations."""
-        return moments(self.encode(images), inside)
+        return moments(encoded, inside)
 
-    def move(self, images: Tensor, reference: Tensor, own: Tensor, inside: Tensor | None) -> Tensor:
+    def move(self, encoded: Tensor, reference: Tensor, own: Tensor, inside: Tensor | None) -> Tensor:
         """Channel by channel (v - mean) / deviation · deviation of the reference + its mean."""
-        return self.decode(stretch(self.encode(images), reference, own, self.floor))
+        return self.decode(stretch(encoded, reference, own, self.floor))
 
 
 class Lab(_Moments):
-    """CIE-Lab in floating point: v' = (v - μ) / σ · σ_reference + μ_reference for L, a and b."""
+    """CIE-Lab in floating point: v' = (v - μ) / σ · σ_reference + μ_reference for L, a and b.
+
+    float32 images on the CPU whose gradient is not wanted go by ``color_fast``, which gives the same to 0.1 grey level.
+    """
 
     name: ClassVar[str] = "lab"
     floor: ClassVar[float] = DEVIATION_FLOOR
 
     def encode(self, images: Tensor) -> Tensor:
         """CIE-Lab."""
-        return rgb_to_lab(images)
+        return encode_lab(images) if can_be_fast(images) else rgb_to_lab(images)
 
     def decode(self, values: Tensor) -> Tensor:
         """RGB."""
         return lab_to_rgb(values)
+
+    def light_statistics(self, images: Tensor, encoded: Tensor, inside: Tensor | None) -> Tensor:
+        """Of the first channel."""
+        return moments(encoded[:, :1], inside)
+
+    def finish(self, encoded: Tensor, reference: Tensor, own: Tensor, inside: Tensor | None) -> Tensor:
+        """As :meth:`move`, clipped."""
+        if can_be_fast(encoded, reference, own):
+            return decode_lab_(encoded, *scale_and_shift(reference, own, self.floor))
+        return super().finish(encoded, reference, own, inside)
 
 
 class Reinhard(_Moments):

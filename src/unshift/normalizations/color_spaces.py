@@ -24,7 +24,7 @@ RGB_TO_WHITE = RGB_TO_XYZ / RGB_TO_XYZ.sum(1, keepdim=True)
 rounded white point of scikit-image and Kornia leaves up to 0.003."""
 LAB = torch.tensor([[0.0, 116, 0], [500, -500, 0], [0, 200, -200]], dtype=torch.float64)
 """Curved (X, Y, Z) -> (L + 16, a, b)."""
-_LAB_OFFSET = torch.tensor([-16.0, 0, 0], dtype=torch.float64)
+LAB_OFFSET = torch.tensor([-16.0, 0, 0], dtype=torch.float64)
 RGB_TO_LMS = torch.tensor(
     [[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]], dtype=torch.float64
 )
@@ -70,12 +70,12 @@ def uncurve(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 def rgb_to_lab(images: Float[Tensor, "batch 3 *space"]) -> Float[Tensor, "batch 3 *space"]:
     """CIE-Lab under D65: L in 0 … 100, a and b in about -110 … 110 for images in [0, 1]."""
     lab = mix(LAB, curve(mix(RGB_TO_WHITE, to_linear(images))))
-    return lab + _along(_LAB_OFFSET, lab)
+    return lab + _along(LAB_OFFSET, lab)
 
 
 def lab_to_rgb(lab: Float[Tensor, "batch 3 *space"]) -> Float[Tensor, "batch 3 *space"]:
     """The inverse of :func:`rgb_to_lab`; colors outside sRGB come out beyond [0, 1]."""
-    light = uncurve(mix(torch.linalg.inv(LAB), lab - _along(_LAB_OFFSET, lab)))
+    light = uncurve(mix(torch.linalg.inv(LAB), lab - _along(LAB_OFFSET, lab)))
     return from_linear(mix(torch.linalg.inv(RGB_TO_WHITE), light))
 
 
