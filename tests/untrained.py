@@ -1,4 +1,4 @@
-"""Weights files with random content, for tests of what needs such a file."""
+"""Weights with random content, in files or in a network, for tests of what needs them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from unshift.config import MemberRef
+from unshift.contracts import Network
+from unshift.geometry import InputConfig
+from unshift.networks.building import build_network
 from unshift.normalizations.vgg import Vgg, VggName
 from unshift.normalizations.wavelet import Option, WaveletAutoencoder, save_autoencoder
+from unshift.sample import Task
 
 
 def write_untrained_wavelet(
@@ -48,3 +53,12 @@ def write_untrained_vgg(
     else:
         torch.save(state, path)
     return network
+
+
+def untrained_network(channels: int, *, side: int = 32, seed: int = 0) -> Network:
+    """A U-Net of two levels, 16 channels deep, that learned nothing, for RGB or grey pictures."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        reference = MemberRef.model_validate({"name": "unet", "widths": [4, 16]})
+        task = Task(channels, ("background", "organ"))
+        return build_network(reference, task, InputConfig(size=(side, side))).eval()

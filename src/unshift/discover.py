@@ -19,6 +19,7 @@ FAMILIES = (
     "augmentations",
     "networks",
     "datasets",
+    "embeddings",
     "objectives",
     "plugins",
 )

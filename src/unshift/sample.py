@@ -89,6 +89,23 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """The picture whose colors a view was given.
+
+    Args:
+        kind: ``expert``, ``global`` or ``local``.
+        name: ``domain/case`` of a source image, or the name of a file.
+        likeness: cosine of the image and the reference, for references that are chosen by it.
+        warning: what speaks against it; empty when nothing does.
+    """
+
+    kind: str
+    name: str
+    likeness: float | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image with what is known about it.
 
@@ -100,6 +117,7 @@ class Sample:
         field_of_view: bool [*space], or None when the whole grid is valid.
         case, patient, domain: ids.
         path: where the image came from, for messages.
+        reference: of a normalized view, the picture that it was made to look like.
     """
 
     image: Float[Tensor, "channel *space"]
@@ -111,6 +129,7 @@ class Sample:
     affine: Float[Tensor, "n n"] | None = None
     field_of_view: Bool[Tensor, "*space"] | None = None
     path: Path | None = None
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         for name, grid in (("label map", self.label_map), ("field of view", self.field_of_view)):
@@ -184,6 +203,7 @@ class Prediction:
     Args:
         label_map: int64 [*space].
         probabilities: float32 [class, *space], or None when they were not asked for.
+        references: what the image's views were made to look like, in the order of the views.
     """
 
     case: str
@@ -194,6 +214,7 @@ class Prediction:
     spacing: tuple[float, ...] | None = None
     affine: Float[Tensor, "n n"] | None = None
     notes: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True)

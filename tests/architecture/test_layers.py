@@ -15,7 +15,7 @@ LAYERS = (
     ("geometry",),
     ("formats", "normalizations", "augmentations", "layers", "losses", "metrics", "phantom"),
     ("networks", "datasets"),
-    ("objectives", "plugins"),
+    ("objectives", "plugins", "embeddings"),
     ("train", "predict"),
     ("evaluate",),
     ("report", "export", "audit"),

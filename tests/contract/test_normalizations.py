@@ -11,7 +11,7 @@ from unshift.contracts import Normalization
 from unshift.discover import load, names, summary
 from unshift.errors import BundleError
 from unshift.sample import Sample
-from untrained import write_untrained_vgg, write_untrained_wavelet
+from untrained import untrained_network, write_untrained_vgg, write_untrained_wavelet
 
 SETTINGS: dict[str, dict[str, Any]] = {"style_segor": {"width": None}}
 """Where the defaults would take minutes; everything else is tested as published."""
@@ -29,8 +29,11 @@ def weights_at_hand(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 
 
 def new(name: str) -> Normalization:
+    """A member that knows a small network, which is the same each time."""
     member = load("normalizations", name)
-    return member(member.Config(**SETTINGS.get(name, {})))
+    made: Normalization = member(member.Config(**SETTINGS.get(name, {})))
+    made.bind(untrained_network(3), (32, 32))
+    return made
 
 
 def picture(shape: tuple[int, ...], seed: int = 0) -> Sample:

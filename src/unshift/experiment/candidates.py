@@ -148,7 +148,13 @@ def fit(
         bundle = replace(bundle, plugins=(plugin,))
     elif candidate.normalization is not None:
         before = bundle.normalizations
-        added = fit_normalizations([candidate.normalization], lambda: (apply(before, s) for s in samples()))
+        added = fit_normalizations(
+            [candidate.normalization],
+            lambda: (apply(before, s) for s in samples()),
+            network=bundle.network,
+            size=bundle.input.size,
+            applied=(*bundle.preprocessing, *before),
+        )
         bundle = replace(bundle, normalizations=(*before, *added))
     return Fitted(candidate, bundle, time.monotonic() - began)
 

@@ -12,6 +12,7 @@ Layout::
         data.json            SHA-256 of every case's files
         split.json           which case is in which part of which fold
         predictions/<fold>/<seed>/<pipeline>/<domain>/<case>.png | .nii.gz
+        references/<fold>/<seed>/<pipeline>.csv   which references each case's views had, if any
         parts/<key>.parquet  scores of one pipeline on one fold with one seed
         scores.parquet       all of them
         tables/  report.html

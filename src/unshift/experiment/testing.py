@@ -15,6 +15,7 @@ from unshift.evaluate.score import read_scores, score_all, to_frame, write_score
 from unshift.experiment.events import Event
 from unshift.experiment.plugging import fit_plugins, identity_of_plugins
 from unshift.experiment.record import Run, code_version
+from unshift.experiment.referring import Row, rows_of, write_references
 from unshift.experiment.training import Training, apply, fit_normalizations, identity
 from unshift.export.bundle import MANIFEST, Bundle, BundleCard, save_bundle
 from unshift.predict.predictor import Predictor
@@ -49,13 +50,21 @@ def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) 
     return frame
 
 
+def references_path(folder: Path, pipeline: str, fold: str, seed: int) -> Path:
+    """Where a run keeps which references each case's views had; nothing is there where no view had one."""
+    return folder / "references" / fold / str(seed) / f"{pipeline}.csv"
+
+
 def _predictions(run: Run, pipeline: str, fold: Fold, predictor: Predictor, *, seed: int) -> Iterator[Prediction]:
     """One by one, written as they come; labels are not looked at."""
+    used: list[Row] = []
     for number, case in enumerate(fold.test, start=1):
         prediction = predictor.predict(run.dataset.read_image(case))
         write_prediction(prediction_path(run.folder, pipeline, fold.name, seed, case), prediction)
+        used += rows_of(prediction)
         yield prediction
         run.listener(Event(job_name(pipeline, fold, seed), number, len(fold.test), case.key))
+    write_references(references_path(run.folder, pipeline, fold.name, seed), used)
 
 
 def job_name(pipeline: str, fold: Fold, seed: int) -> str:
@@ -70,7 +79,7 @@ def part_key(run: Run, pipeline: str, fold: Fold, training: Training) -> str:
         training.step,
         [identity("normalizations", reference) for reference in run.recipe.pipelines[pipeline].normalizations],
         identity_of_plugins(run.recipe, pipeline),
-        run.recipe.predict.model_dump(mode="json", exclude={"batch_size", "probabilities"}),
+        run.recipe.predict.deciding(),
         run.recipe.evaluate,
         [run.hashes[case.key] for case in fold.test],
         pipeline,
@@ -115,6 +124,9 @@ def make_bundle(run: Run, pipeline: str, fold: Fold, training: Training, *, seed
     normalizations = fit_normalizations(
         recipe.pipelines[pipeline].normalizations,
         lambda: (apply(training.preprocessing, run.dataset.read_image(case)) for case in fold.train),
+        network=training.objective.network,
+        size=recipe.input.size,
+        applied=training.preprocessing,
     )
     return Bundle(
         network=training.objective.network,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unshift import __version__, discover
-from unshift.contracts import Normalization, Objective
+from unshift.contracts import Network, Normalization, Objective
 from unshift.errors import ProtocolError
 from unshift.evaluate import protocol, select
 from unshift.evaluate.protocol import Fold
@@ -108,7 +108,7 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
         [identity("normalizations", reference) for reference in recipe.preprocessing],
         recipe.train_of(pipeline).model_dump(mode="json", exclude=set(BYSTANDERS)),
         # Validation chooses the best weights, and depends on how labels are predicted and empty ones counted.
-        recipe.predict.model_dump(mode="json", exclude={"batch_size", "probabilities"}),
+        recipe.predict.deciding(),
         recipe.evaluate.both_empty,
         # The oracle compares the weights of every validation; a training that kept only the best cannot serve it.
         recipe.selection == "oracle",
@@ -141,14 +141,26 @@ def build_objective(recipe: Recipe, pipeline: str, task: Task, *, sources: Seque
 
 
 def fit_normalizations(
-    references: Sequence[MemberRef], samples: Callable[[], Iterable[Sample]]
+    references: Sequence[MemberRef],
+    samples: Callable[[], Iterable[Sample]],
+    *,
+    network: Network | None = None,
+    size: Sequence[int] = (),
+    applied: Sequence[Normalization] = (),
 ) -> tuple[Normalization, ...]:
-    """Build each normalization and fit it on the source samples as the ones before it leave them."""
+    """Build each normalization and fit it on the source samples as the ones before it leave them.
+
+    Args:
+        network, size: trained, and its input, for repairs that look through it; preprocessing has none yet.
+        applied: steps that ``samples`` have gone through.
+    """
     fitted: list[Normalization] = []
     for reference in references:
         config = load_config("normalizations", reference, where="normalization")
         normalization: Normalization = discover.load("normalizations", reference.name)(config)
         before = tuple(fitted)
+        if network is not None:
+            normalization.bind(network, size, (*applied, *before))
         fitted.append(normalization.fit(apply(before, sample) for sample in samples()))  # type: ignore[operator]
     return tuple(fitted)
 

@@ -23,7 +23,7 @@ PRECISIONS = ("32", "bf16-mixed")
 
 
 class Predictor:
-    """preprocessing -> views -> network -> mean of probabilities -> label map -> explicit repairs.
+    """preprocessing -> views -> network -> mean of probabilities (or logits) -> label map -> explicit repairs.
 
     The model runs in evaluation mode, and every module's own mode is restored afterwards: what is predicted does not
     depend on the batch size, on the order of samples or on what the model did before. Labels are never looked at.
@@ -75,7 +75,9 @@ class Predictor:
             ShapeMismatch: the image's channels or axes, or the model's output, do not fit the task.
             NumericalError: the model gives logits that are not finite.
         """
-        probabilities = self._probabilities(sample.unlabeled())
+        self._check_channels(sample)
+        views = views_of(sample.unlabeled(), self.preprocessing, self.normalizations)
+        probabilities = self._probabilities(sample.unlabeled(), views)
         if sample.field_of_view is not None:
             probabilities[:, ~sample.field_of_view] = 0.0
             probabilities[0, ~sample.field_of_view] = 1.0
@@ -89,22 +91,23 @@ class Predictor:
             spacing=sample.spacing,
             affine=sample.affine,
             notes=notes,
+            references=tuple(view.reference for view in views if view.reference is not None),
         )
 
-    def _probabilities(self, sample: Sample) -> Float[Tensor, "class *space"]:
+    def _check_channels(self, sample: Sample) -> None:
         if sample.image.shape[0] != self.task.channels:
             raise ShapeMismatch(
                 f"Case {sample.case!r}: image has {sample.image.shape[0]} channel(s) but the task has "
                 f"{self.task.channels}; both must agree. Convert the image, or use a model made for it."
             )
 
+    def _probabilities(self, sample: Sample, views: Sequence[Sample]) -> Float[Tensor, "class *space"]:
         masked = self.uses_field_of_view and sample.field_of_view is not None
 
         def network(images: Tensor) -> Tensor:
-            one = lambda x: self._softmax(x, sample.case, masked=masked)  # noqa: E731
+            one = lambda x: self._output(x, sample.case, masked=masked)  # noqa: E731
             return mirrored(one, images) if self.config.mirror else one(images)
 
-        views = views_of(sample, self.preprocessing, self.normalizations)
         total: Any = 0.0
         with torch.no_grad(), evaluating(self.model):
             for view in views:
@@ -114,9 +117,10 @@ class Predictor:
                     image = torch.cat([image, sample.field_of_view[None].to(image)])
                 image = image.to(self.device)
                 total = total + predict_image(image, network, size_config=self.input, config=self.config).cpu()
-        return total / len(views)
+        mean = total / len(views)
+        return mean.softmax(dim=0) if self.config.average == "logits" else mean
 
-    def _softmax(
+    def _output(
         self, images: Float[Tensor, "batch channel *space"], case: str, *, masked: bool
     ) -> Float[Tensor, "batch class *space"]:
         fields_of_view = None
@@ -125,7 +129,7 @@ class Predictor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
             logits = self.model(images, fields_of_view) if self.uses_field_of_view else self.model(images)
         self._check(logits, images, case)
-        return logits.float().softmax(dim=1)
+        return logits.float() if self.config.average == "logits" else logits.float().softmax(dim=1)
 
     def _check(self, logits: Tensor, images: Tensor, case: str) -> None:
         wanted = (images.shape[0], self.task.num_classes, *images.shape[2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,4 +21,15 @@ class PredictConfig(Config):
     mirror: bool = Field(False, description="average the predictions of all flips")
     largest_component: bool = Field(False, description="keep the largest component of each foreground class")
     fill_holes: bool = Field(False, description="fill background that one class encloses")
+    average: Literal["probabilities", "logits"] = Field(
+        "probabilities", description="of views, flips, and windows; the color-quality paper's code averages logits"
+    )
     probabilities: bool = Field(False, description="return the class probabilities beside the label map")
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide a label map, for keys under which trainings and scores are stored.
+
+        ``average`` enters where it is not the default, so that what was stored before it existed is still found.
+        """
+        left_out = {"batch_size", "probabilities"} | ({"average"} if self.average == "probabilities" else set())
+        return self.model_dump(mode="json", exclude=left_out)

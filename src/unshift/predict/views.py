@@ -44,7 +44,7 @@ def views_of(
 
 
 def mirrored(network: Network, images: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch class *space"]:
-    """Mean of the network's probabilities over all flips of the spatial axes: 4 in 2-D, 8 in 3-D."""
+    """Mean of the network's output (probabilities or logits) over all flips of the spatial axes: 4 in 2-D, 8 in 3-D."""
     axes = range(2, images.ndim)
     flips = list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
     total = network(images)
