@@ -161,6 +161,16 @@ class ColorMethod(ABC):
         return values.to(images).expand(len(images), -1)
 
 
+def average(statistics: Float[Tensor, "image size"]) -> Float[Tensor, " size"]:
+    """Means over images; where some are in color the result is, and their own numbers are averaged over these alone."""
+    colored = statistics[statistics[:, 0] <= 0.5]
+    row = statistics.mean(0)
+    row[0] = float(len(colored) == 0)
+    if len(colored):
+        row[SHARED:] = colored[:, SHARED:].mean(0)
+    return row
+
+
 def require(images: Tensor, inside: Tensor | None) -> None:
     """Refuse what is no batch of grey or color images with fields of view on their grid."""
     if images.ndim < 4 or images.shape[1] not in (1, 3):

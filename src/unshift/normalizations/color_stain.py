@@ -2,7 +2,8 @@
 
 Macenko et al., "A method for normalizing histology slides for quantitative analysis", ISBI 2009. Optical densities of
 tissue lie in the plane of two stains: its principal axes are found, and the 1st and 99th percentile of angles in it are
-the stains, hematoxylin the one that takes more red. Amounts are scaled until their 99th percentiles are the reference's.
+the stains, hematoxylin the one that takes more red. Amounts are scaled so that both 99th percentiles are the
+reference's.
 
 Differences from the paper and the code that is usual for it. What lies off the plane of stains is kept instead of being
 dropped, so that an image moved onto itself is itself. Light is divided by white (1.0) instead of 240/255. Amounts are
