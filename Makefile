@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: demo test slow real lint test-timm browser clean help
+.PHONY: demo test slow real lint test-timm robustify-families browser clean help
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -28,6 +28,9 @@ browser: $(VENV)/developer  ## the tests of the report in headless Chromium (UNS
 
 test-timm: .venv-timm/installed  ## the tests of the extras [timm] and [nnunet], in an environment of their own
 	OMP_NUM_THREADS=2 .venv-timm/bin/python -m pytest -m timm
+
+robustify-families: .venv-timm/installed  ## robustify one network of every library, write docs/results/robustify_families.md
+	OMP_NUM_THREADS=1 .venv-timm/bin/python benchmarks/robustify_families.py --page docs/results/robustify_families.md
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unshift needs Python 3.11 or newer")'

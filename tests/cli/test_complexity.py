@@ -20,6 +20,7 @@ def call(*arguments: str) -> Result:
 def printed() -> str:
     result = call("bench", "complexity", "--size", "32", "--accelerator", "cpu")
     assert result.exit_code == 0, result.output
+    assert "This takes about" in result.stderr
     return result.stdout
 
 

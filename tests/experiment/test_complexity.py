@@ -9,6 +9,8 @@ import torch
 
 from unshift.experiment.complexity import (
     PAPER,
+    PASSES,
+    PASSES_OF_A_FULL_RUN,
     UNITS,
     Carrier,
     Cost,
@@ -109,3 +111,18 @@ def test_wct_ain_costs_its_convolutions_and_a_little(rows: dict[str, Row]) -> No
             before = width
     assert products < rows["WCT-AIN"].transfer.operations < 1.1 * products
     assert rows["WCT-AIN"].transfer.parameters == 10_107_523
+
+
+@pytest.mark.parametrize(("full", "passes"), [(False, PASSES), (True, PASSES_OF_A_FULL_RUN)])
+def test_how_long_it_takes_is_told_once_before_the_slow_rows(
+    full: bool, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise InterruptedError
+
+    told: list[float] = []
+    monkeypatch.setattr("unshift.experiment.complexity.segmentation_cost", lambda *_: Cost(1.0, 1.0, 250.0))
+    monkeypatch.setattr("unshift.experiment.complexity.style_segor_row", stop)
+    with pytest.raises(InterruptedError):
+        measure(SIZE, device=CPU, full=full, expects=told.append)
+    assert told == [pytest.approx(passes * 0.25)]

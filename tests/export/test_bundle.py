@@ -372,16 +372,16 @@ def test_what_is_no_bundle_is_not_loaded(tmp_path: Path, kind: str) -> None:
         load_bundle(path)
 
 
-def test_a_zip_of_the_folder_around_a_bundle(bundle: Bundle, saved: Path, tmp_path: Path) -> None:
+def test_a_zip_of_the_folder_around_a_bundle(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     """As file managers make it: one folder at the top; macOS adds another of its own."""
     path = tmp_path / "sent.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(saved.iterdir()):
+        for file in sorted(folder.iterdir()):
             archive.write(file, f"robust/{file.name}")
             archive.writestr(f"__MACOSX/robust/._{file.name}", "x")
     back = load_bundle(path).network.state_dict()
     assert all(torch.equal(value, back[name]) for name, value in bundle.network.state_dict().items())
     with zipfile.ZipFile(path, "a") as archive:
-        archive.write(saved / MANIFEST, f"another/{MANIFEST}")
+        archive.write(folder / MANIFEST, f"another/{MANIFEST}")
     with pytest.raises(BundleError, match="that is no bundle"):  # of two, which is meant nobody can know
         load_bundle(path)

@@ -241,7 +241,7 @@ def test_a_module_of_one_size() -> None:
                 raise ValueError("40×40 is required")
             return super().forward(x)
 
-    with pytest.raises(ConfigError, match="40×40 is required.*or `probe` to a size that it takes"):
+    with pytest.raises(ConfigError, match="40×40 is required.*set `probe` to one of them"):
         own_network(Fixed(), TASK)
     assert len(own_network(Fixed(), TASK, probe=[40, 40]).taps) == 3
 

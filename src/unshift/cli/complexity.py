@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from unshift.cli.console import emit, messages, output, table
+from unshift.cli.console import duration, emit, messages, output, table
 from unshift.experiment.complexity import PAPER_MACHINE, PAPER_SIZE, Cost, Row, measure
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.record import environment
@@ -18,8 +18,8 @@ WORD = "complexity"
 def complexity(*, size: int | None, full: bool, accelerator: Accelerator, as_json: bool) -> None:
     """Count, measure and print the table."""
     device, size = Devices(accelerator=accelerator).device, size or PAPER_SIZE
-    messages.print(f"Counting and timing at {size} × {size} on {device.type}; some minutes on a CPU.")
-    rows = measure(size, device=device, full=full)
+    messages.print(f"Counting and timing at {size} × {size} on {device.type}.")
+    rows = measure(size, device=device, full=full, expects=say_how_long)
     facts = environment()
     machine = facts["accelerators"] if device.type == "cuda" else facts["machine"]
     if as_json:
@@ -34,6 +34,11 @@ def complexity(*, size: int | None, full: bool, accelerator: Accelerator, as_jso
     for row in rows:
         for note in row.notes:
             output.print(f"{row.method}: {note}.", highlight=False, soft_wrap=True)
+
+
+def say_how_long(seconds: float) -> None:
+    """What one pass of the network lets expect."""
+    messages.print(f"This takes about {duration(max(seconds, 1.0))}.", highlight=False)
 
 
 def show(title: str, rows: Sequence[Row], costs: Sequence[tuple[Cost, Cost]]) -> None:

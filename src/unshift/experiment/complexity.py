@@ -32,6 +32,8 @@ from unshift.sample import Sample, Task
 
 PER_VALUE = 3
 """Operations of a unit for each value of a feature: normalize, scale, shift."""
+PASSES, PASSES_OF_A_FULL_RUN = 40, 250
+"""How many forward passes of the network the whole table takes, and with StyleSegor timed to its end."""
 UNIT_TIMES = 10
 """Units are timed so many times as often as the rest, being so much shorter."""
 _STYLE_SIDE = 64  # of the images that units are made from; their cost does not depend on it
@@ -254,7 +256,14 @@ def _style_segor(vgg: Vgg, evaluations: int, timing: Timing) -> Callable[[], obj
     return partial(member.views, picture(timing.size, device=timing.device))
 
 
-def measure(size: int = PAPER_SIZE, *, device: torch.device, repeats: int = 5, full: bool = False) -> list[Row]:
+def measure(
+    size: int = PAPER_SIZE,
+    *,
+    device: torch.device,
+    repeats: int = 5,
+    full: bool = False,
+    expects: Callable[[float], None] = lambda seconds: None,
+) -> list[Row]:
     """All rows of the table, in its order.
 
     Args:
@@ -262,11 +271,13 @@ def measure(size: int = PAPER_SIZE, *, device: torch.device, repeats: int = 5, f
         device: where times are taken.
         repeats: of which times are medians.
         full: time StyleSegor's optimization to its end, in place of two evaluations of it.
+        expects: is told once how many seconds the table will take, reckoned from the network's own time.
 
     Raises:
         ShapeMismatch: the network cannot take this size.
     """
     timing, network = Timing(size, device, repeats), paper_network(device)
     segmentation = segmentation_cost(network, timing)
+    expects((PASSES_OF_A_FULL_RUN if full else PASSES) * (segmentation.milliseconds or 0.0) / 1000)
     rows = [style_segor_row(segmentation, timing, full=full), wct_ain_row(segmentation, timing)]
     return [*rows, *unit_rows(network, segmentation, timing)]
