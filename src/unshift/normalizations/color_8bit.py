@@ -4,8 +4,8 @@ Their code hands RGB to a conversion that expects BGR, to and fro, and divides b
 deviation is at least a hundredth of a level. Rounded at four places: the input, Lab, Lab after the move (cut off, as a
 cast to 8 bits does) and RGB. OpenCV's fixed point is computed from the same formulas: Lab is OpenCV 4.11's but for one
 level in 4 of 100,000 numbers; the way back is rounded from floating point where OpenCV has tables, and is one level off
-in 6 of 100 numbers, two in 1 of 10,000. An image moved onto itself is what 8-bit Lab leaves of it: saturated dark colors
-change by up to 26 levels, in endoscopies and fundus pictures by up to 22. Nothing has a gradient.
+in 6 of 100 numbers, two in 1 of 10,000. An image moved onto itself is what 8-bit Lab leaves of it: saturated dark
+colors change by up to 26 levels, in endoscopies and fundus pictures by up to 22. Nothing has a gradient.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ images beyond 65,536 pixels, that many, evenly spread, are sorted; all are moved
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
@@ -26,25 +25,30 @@ ROTATIONS, VALUES, ROUNDS = 6, 64, 2
 _SORTED = 65_536
 
 
-def _spread_rotations(count: int) -> Float[Tensor, "count 3 3"]:
-    """Shoemake's uniform rotations at the points of a Kronecker sequence; the first is the identity."""
-    root = 1.2207440846057596  # of x⁴ = x + 1
-    found = [torch.eye(3, dtype=torch.float64)]
-    for index in range(1, count):
-        u, v, w = ((0.5 + index / root**power) % 1 for power in (1, 2, 3))
-        first, second = math.sqrt(1 - u), math.sqrt(u)
-        a, b = 2 * math.pi * v, 2 * math.pi * w
-        x, y, z, s = first * math.sin(a), first * math.cos(a), second * math.sin(b), second * math.cos(b)
-        rows = [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * s), 2 * (x * z + y * s)],
-            [2 * (x * y + z * s), 1 - 2 * (x * x + z * z), 2 * (y * z - x * s)],
-            [2 * (x * z - y * s), 2 * (y * z + x * s), 1 - 2 * (x * x + y * y)],
-        ]
-        found.append(torch.tensor(rows, dtype=torch.float64))
-    return torch.stack(found)
+def _rotations(quaternions: Float[Tensor, "count 4"]) -> Float[Tensor, "count 3 3"]:
+    """Rotation matrices of quaternions (w, x, y, z) of any length."""
+    w, x, y, z = (quaternions / torch.linalg.vector_norm(quaternions, dim=1, keepdim=True)).unbind(1)
+    rows = [
+        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], dim=1),
+        torch.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], dim=1),
+        torch.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], dim=1),
+    ]
+    return torch.stack(rows, dim=1)
 
 
-_BASES = _spread_rotations(ROTATIONS)
+_QUATERNIONS = torch.tensor(
+    [
+        [1, 0, 0, 0],
+        [-0.778, -0.358, 0.298, -0.422],
+        [-0.153, 0.390, -0.854, -0.308],
+        [0.488, 0.565, -0.648, -0.152],
+        [0.674, 0.180, -0.497, -0.516],
+        [-0.817, 0.519, 0.243, -0.066],
+    ],
+    dtype=torch.float64,
+)
+"""Found by random search: none of the 18 axes comes nearer than 28° to another."""
+_BASES = _rotations(_QUATERNIONS)
 
 
 class Sliced(ColorMethod):

@@ -7,8 +7,9 @@ reference's.
 
 Differences from the paper and the code that is usual for it. What lies off the plane of stains is kept instead of being
 dropped, so that an image moved onto itself is itself. Light is divided by white (1.0) instead of 240/255. Amounts are
-taken of tissue only. White ground (a density below 0.15 in any channel) enters no statistics. Where less than 1 % is
-tissue, or its stains are one, the image is left as it is.
+taken of tissue only. White ground (a mean density below 0.15) enters no statistics; the usual code asks that density of
+every channel, takes pale eosin for ground, and finds it 11° off in the tests' slides. Where less than 1 % is tissue, or
+its stains are one, the image is left as it is.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Macenko(ColorMethod):
 
     def color_statistics(self, encoded: Tensor, inside: Tensor | None) -> Tensor:
         """Two unit stains, their two full amounts, and the share of tissue, 0 where no two stains are found."""
-        tissue = (encoded.detach() >= _TRANSPARENT).all(1).flatten(1)
+        tissue = (encoded.detach().mean(1) >= _TRANSPARENT).flatten(1)
         if inside is not None:
             tissue = tissue & inside.flatten(1)
         total = tissue.shape[1] if inside is None else inside.flatten(1).sum(1)
