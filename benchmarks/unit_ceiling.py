@@ -1,6 +1,6 @@
 """What style units could do at best: the same numbers, fitted on the target's own labels. Looks at what no method may.
 
-python benchmarks/unit_ceiling.py runs/NAME [--data FOLDER] [--levels multi,all] [--output docs/results]
+python benchmarks/unit_ceiling.py runs/NAME [--data FOLDER] [--levels all] [--output docs/results]
 
 A unit gives each channel of a feature one scale and one offset. If even the best scales and offsets leave a gap, no
 choice of style, bank or objective closes it, and the repair must be sought elsewhere. So for each unseen domain the
@@ -39,12 +39,12 @@ from unshift.randomness import numpy_generator, torch_generator
 from unshift.sample import Sample
 
 UNCHANGED = {"name": "appearance", "strength": 0.0}
-SOURCE_IMAGES = 100
+SOURCE_IMAGES, STEPS = 100, 300
 
 
 def ceiling(network: Any, source: Sequence[Sample], target: Sequence[Sample], levels: Any) -> nn.Module:
     """Units begun at the source's statistics and trained on the target's labels, attached."""
-    config = DINConfig(levels=levels, objective="task", shift=UNCHANGED, learned_strength=True, patience=10)
+    config = DINConfig(levels=levels, objective="task", shift=UNCHANGED, learned_strength=True, steps=STEPS)
     taps = chosen(network.taps, levels)
     found = style_statistics(network, source)
     trained = TrainableUnits([found[i] for i in taps], learned_strength=True)
@@ -131,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, help="the dataset's folder; default: the one that the run recorded")
-    parser.add_argument("--levels", default="multi,all")
+    parser.add_argument("--levels", default="all", help="multi, single, or all taps; several behind commas")
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     levels = options.levels.split(",")
