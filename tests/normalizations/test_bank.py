@@ -42,7 +42,9 @@ def saved(bank: Bank, folder: Path) -> bytes:
 
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(range(9)), cut=st.integers(1, 8))
-def test_order_and_extension_change_nothing(order: list[int], cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_order_and_extension_change_nothing(
+    order: list[int], cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("bank")
     at_once = saved(Bank.of(map(entry, range(9)), PRINT), folder)
     parts = [Bank.of(map(entry, part), PRINT) for part in (order[:cut], order[cut:])]
@@ -87,9 +89,9 @@ def test_other_parts_are_refused() -> None:
         bank.joined(Bank.of([entry(2)], PRINT | {"weights": "other"}))
     with pytest.raises(DataError, match="'d/001'; each must be one image's"):
         bank.joined(Bank.of([entry(1)], PRINT))
+    other = Bank(**{**vars(Bank.of([entry(2)], PRINT)), "statistics": {"sliced": torch.zeros(1, 3)}})
     with pytest.raises(BundleError, match="statistics of sliced"):
-        other = Bank.of([entry(2)], PRINT)
-        bank.joined(Bank(**{**vars(other), "statistics": {"sliced": torch.zeros(1, 3)}}))
+        bank.joined(other)
     with pytest.raises(BundleError, match=r"preprocessing: nothing there, zscore here"):
         require_fingerprint(PRINT, PRINT | {"preprocessing": "zscore"}, what="bank")
 

@@ -20,6 +20,7 @@ VERBS = (
     "robustify",
     "predict",
     "prepare",
+    "bank",
     "evaluate",
     "compare",
     "report",

@@ -76,7 +76,7 @@ def open_source(
         DataError: no such folder, no known layout, no image or too few patients; files that do not fit.
         ConfigError: ``patient`` is no regular expression with a group.
     """
-    dataset = _dataset(folder, task, patient)
+    dataset = open_images(folder, task, patient)
     cases = [case for domain in dataset.domains for case in dataset.cases(domain)]
     labeled = bool(cases) and all(case.labels is not None for case in cases)
     fit, held_out = divide(cases, where=str(folder), share=share, most=most, seed=seed)
@@ -134,7 +134,8 @@ def at_most(most: int, cases: Sequence[Case]) -> tuple[Case, ...]:
     return tuple(kept)
 
 
-def _dataset(folder: Path, task: Task, patient: str) -> Dataset:
+def open_images(folder: Path, task: Task, patient: str = "") -> Dataset:
+    """The images in ``folder``, in one of :data:`LAYOUTS`, as those of ``task``. Raises as :func:`open_source` does."""
     if not is_folder(folder):
         found = "is a file" if folder.is_file() else "no such folder"
         raise DataError(f"{folder}: {found}; a folder of source images is required.\nKnown layouts:\n{LAYOUTS}")
