@@ -1,6 +1,6 @@
 """`unshift robustify` on one network of every family that it takes: ``make robustify-families``, or
 
-``python benchmarks/robustify_families.py [--only Unet] [--steps 40] [--page docs/results/robustify_families.md]``.
+``python benchmarks/robustify_families.py [--only Unet] [--steps 24] [--page docs/results/robustify_families.md]``.
 
 Each network is small, trained for some steps on generated ultrasound, and saved as its own library saves it. Then the
 real command line is run in a process of its own, once with `robustify` and once with `predict`, and four things are
@@ -155,6 +155,7 @@ def examine(entry: Entry, folder: Path, images: Tensor, labels: Tensor, steps: i
     if changed or any(not torch.equal(v, weights[k]) for k, v in network.state_dict().items()):
         raise RuntimeError(f"{entry.name}: the user's files or network were changed: {changed}")
     memory = in_memory(entry, network, place)
+    zero = strength_zero(entry, memory, network, images)  # before a predictor puts its weights in another layout
     gap, pixels = difference(memory, folder / "new", place / "said")
     standings = {c["name"]: c for c in told["candidates"]}
     failed = [check["name"] for check in told["checks"] if not check["holds"]]
@@ -164,7 +165,7 @@ def examine(entry: Entry, folder: Path, images: Tensor, labels: Tensor, steps: i
         taps="; ".join(f"{t['name']} {t['stride']}×{t['channels']}" for t in told["taps"]),
         by_the_rule=next((n for n, c in standings.items() if c["verdict"] == "best by the rule"), "none"),
         dice=(before_and_after(standings, "in_domain"), before_and_after(standings, "shifted")),
-        strength_zero=strength_zero(entry, memory, network, images),
+        strength_zero=zero,
         megabytes=sum(p.stat().st_size for p in (place / "out" / "bundle").iterdir()) / 1e6,
         gap=gap,
         pixels=pixels,
@@ -318,7 +319,7 @@ def declare_operators(folder: Path) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[], help="names of networks; default: all")
-    parser.add_argument("--steps", type=int, default=40, help="of training")
+    parser.add_argument("--steps", type=int, default=24, help="of training")
     parser.add_argument("--page", type=Path, help="write the page here; default: print it")
     told = parser.parse_args()
     found = []

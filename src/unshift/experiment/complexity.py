@@ -32,8 +32,9 @@ from unshift.sample import Sample, Task
 
 PER_VALUE = 3
 """Operations of a unit for each value of a feature: normalize, scale, shift."""
-PASSES, PASSES_OF_A_FULL_RUN = 40, 250
-"""How many forward passes of the network the whole table takes, and with StyleSegor timed to its end."""
+PASSES, PASSES_OF_A_FULL_RUN = 40, 130
+"""How many forward passes of the network the whole table takes, and with StyleSegor timed to its end: 39 at 96 × 96 and
+126 at 64 × 64 on one thread."""
 UNIT_TIMES = 10
 """Units are timed so many times as often as the rest, being so much shorter."""
 _STYLE_SIDE = 64  # of the images that units are made from; their cost does not depend on it
