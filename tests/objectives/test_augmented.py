@@ -116,3 +116,7 @@ def test_unknown_augmentation_and_setting() -> None:
         build(Config(augmentations=(MemberRef(name="geometrik"),)))
     with pytest.raises(ConfigError, match="objective augmented: geometric.*\n.*sheer: unknown key"):
         build(Config(augmentations=(MemberRef(name="geometric", sheer=3.0),)))
+
+
+def test_the_source_of_the_augmentations_decides_what_is_stored() -> None:
+    assert {path.stem for path in AugmentedRisk.files(Config())} == {"views", "geometric", "photometric"}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from unshift.contracts import Augmentation, Network
 from unshift.errors import DataError
+from unshift.geometry import as_channels, as_slices
 from unshift.layers.restyle import Moments
 from unshift.losses.overlap import segmentation_terms
 from unshift.plugins.frozen import batches
@@ -83,16 +84,6 @@ def labeled(network: Network, samples: Sequence[Sample], supervision: str) -> li
     return list(samples)
 
 
-def as_slices(images: Tensor, channels: int) -> Tensor:
-    """[batch, slice x channel, height, width] -> [batch, channel, slice, height, width]; other images as they are.
-
-    Neighbouring slices are one volume to an augmentation: with one draw, and not as three colours.
-    """
-    if images.ndim == 4 and images.shape[1] > channels:
-        return images.unflatten(1, (-1, channels)).transpose(1, 2)
-    return images
-
-
 class ShiftedTask:
     """Segmentation loss of a network with units on source images under random appearance shifts.
 
@@ -116,7 +107,7 @@ class ShiftedTask:
             parameters = self.shift.draw(generator, slices)
             label_maps = torch.stack([cast(Tensor, sample.label_map) for sample in group])
             looks = self.shift.apply(slices, parameters)
-            looks = looks.transpose(1, 2).flatten(1, 2) if slices.ndim > images.ndim else looks
+            looks = as_channels(looks) if slices.ndim > images.ndim else looks
             label_maps = self.shift.apply_label_maps(label_maps, parameters)
             seen = None if inside is None else self.shift.apply_label_maps(inside.long(), parameters).bool().to(device)
             parts.append((looks.to(device), label_maps.to(device), seen))
