@@ -1,34 +1,53 @@
 """CIE-Lab and back on the CPU in float32, more than twice as fast as the plain formulas of ``color_spaces``.
 
-An image is worked on in pieces that stay in the processor's cache, and results are written into what is there. Powers
-are replaced by polynomials (Lawson's weighted least squares, the error weighted so that it counts grey levels). Their
-errors, in grey levels of 8 bits: sRGB to light 0.004, light to sRGB 0.011; cube and cube root are exact. No gradients;
+An image is worked on in pieces that stay in the processor's cache, in buffers that are kept. Powers are polynomials
+(Lawson's weighted least squares), of the value or of its fourth root, which processors have as two reciprocal square
+roots. The straight lines near black are part of them: with b = max(x, knee), a curve is p(b) + slope · (x - b). Factors
+that all pixels share are left to the matrices between the curves.
+
+Errors: sRGB to light 0.004 grey levels of 8 bits, light to sRGB 0.009, the cube root 7e-7. No gradients;
 ``color_spaces`` has them.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unshift.normalizations.color_spaces import DELTA, LAB, LAB_OFFSET, RGB_TO_WHITE
 
 PIECE = 65536
-"""Pixels worked on at once, small enough for a cache of the last level, large enough to be worth two threads."""
-_TO_LIGHT = (
-    8.716131e-4,
-    3.45012526e-2,
-    4.981244589e-1,
-    7.718933087e-1,
-    -5.411775639e-1,
-    3.234355695e-1,
-    -8.76800526e-2,
-)
-"""((x + 0.055) / 1.055)^2.4 on [0.04045, 1], lowest power first."""
-_FROM_LIGHT = (-6.461153e-2, 1.961359e-1, 1.122682e0, -3.355014e-1, 8.132990e-2)
-"""1.055 q^(5/3) - 0.055 of q = x^(1/4), x in [0.0031308, 1]."""
+"""Pixels worked on at once: five buffers of three planes take 4 MB."""
 _KNEE, _LIGHT_KNEE = 0.04045, 0.04045 / 12.92
+_SLOPE = 1 / (3 * DELTA**2)
+_TO_LIGHT = (8.716130492e-4, 3.45012526e-2, 0.4981244589, 0.7718933087, -0.5411775639, 0.3234355695, -8.768005256e-2)
+"""((x + 0.055) / 1.055)^2.4 on [0.04045, 1], lowest power first; the error weighted so that it counts grey levels."""
+_ROOT = (-1.079250318e-2, 0.4662004117, 1.018013566, -0.9211396476, 0.7122217569, -0.3327455346, 6.824265656e-2)
+"""q^(4/3) of q = x^(1/4), x in [δ³, 1]."""
+_FROM_LIGHT = (-6.461153377e-2, 0.196135863, 1.122681564, -0.3355014229, 8.132989785e-2)
+"""1.055 q^(5/3) - 0.055 of q = x^(1/4), x in [0.0031308, 1]."""
+
+
+def _with_line(coefficients: tuple[float, ...], power: int, slope: float) -> tuple[float, ...]:
+    """``coefficients`` of a polynomial less ``slope`` times a power: what remains of ``slope · (x - b)`` is linear."""
+    return tuple(c - slope * (index == power) for index, c in enumerate(coefficients))
+
+
+_LIGHT_TERMS = _with_line(_TO_LIGHT, 1, 1 / 12.92)
+_ROOT_TERMS = _with_line(_ROOT, 4, _SLOPE)
+_RGB_TERMS = _with_line(_FROM_LIGHT, 4, 12.92)
+_SCALE = _RGB_TERMS[1]
+"""Light is given times ``_SCALE``⁴, so that the fourth root has its factor already."""
+_RGB_SCALED = tuple(c / _SCALE**power for power, c in enumerate(_RGB_TERMS))
+_TO_WHITE = (RGB_TO_WHITE * _LIGHT_TERMS[1]).float()
+_TO_LAB, _FROM_LAB = (LAB * _ROOT_TERMS[1]).float(), torch.linalg.inv(LAB)
+_OFFSET = LAB_OFFSET[:, None].float()
+_TO_RGB = (torch.linalg.inv(RGB_TO_WHITE) * _SCALE**4).float()
+_kept = threading.local()
 
 
 def can_be_fast(*tensors: Tensor | None) -> bool:
@@ -38,91 +57,125 @@ def can_be_fast(*tensors: Tensor | None) -> bool:
     return plain and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in present))
 
 
-def encode_lab(images: Float[Tensor, "batch 3 *space"]) -> Float[Tensor, "batch 3 *space"]:
-    """CIE-Lab of images in [0, 1]."""
-    lab = torch.empty(images.shape)
-    to_white = (RGB_TO_WHITE * _TO_LIGHT[1]).float()
-    offset, to_lab = LAB_OFFSET[:, None].float(), LAB.float()
-    scratch = _Scratch(4)
-    for source, target in _pieces(images, lab):
-        light, *rest = scratch.like(source)
-        _to_light(source, light, *rest)
-        torch.mm(to_white, light, out=rest[0])
-        _curve(rest[0], light, rest[1])
-        torch.addmm(offset, to_lab, light, out=target)
-    return lab
+def encode_lab(
+    images: Float[Tensor, "batch 3 *space"], inside: Bool[Tensor, "batch *space"] | None = None
+) -> tuple[Float[Tensor, "batch 3 *space"], Float[Tensor, "batch 6"]]:
+    """CIE-Lab of images in [0, 1], and its means and deviations, taken while each piece is at hand."""
+    lab, rows = torch.empty(images.shape), []
+    for index, (source, target) in enumerate(zip(images.flatten(2), lab.flatten(2), strict=True)):
+        sums = _Moments(None if inside is None else inside[index])
+        for rgb, piece in zip(source.split(PIECE, 1), target.split(PIECE, 1), strict=True):
+            light, *spare = _buffers(piece)
+            _to_light(rgb, light, *spare[:3])
+            white = torch.mm(_TO_WHITE, light, out=spare[0])
+            _to_curve(white, light, *spare[1:])
+            torch.addmm(_OFFSET, _TO_LAB, light, out=piece)
+            sums.add(piece, light)
+        rows.append(sums.result())
+    return lab, torch.stack(rows)
 
 
 def decode_lab_(
     lab: Float[Tensor, "batch 3 *space"], gain: Float[Tensor, "batch 3"], offset: Float[Tensor, "batch 3"]
 ) -> Float[Tensor, "batch 3 *space"]:
     """RGB in [0, 1] of ``gain · lab + offset``, clipped, written over ``lab``."""
-    back = torch.linalg.inv(LAB)
-    to_rgb = torch.linalg.inv(RGB_TO_WHITE).float()
-    scratch = _Scratch(3)
-    for image, factor, shift in zip(lab, gain.double(), offset.double(), strict=True):
-        matrix = (back * factor).float()
-        constant = (back @ (shift - LAB_OFFSET)).float()[:, None]
-        for piece, _ in _pieces(image[None], image[None]):
-            curved, light, other = scratch.like(piece)
+    for image, factor, shift in zip(lab.flatten(2), gain.double(), offset.double(), strict=True):
+        matrix = (_FROM_LAB * factor).float()
+        constant = (_FROM_LAB @ (shift - LAB_OFFSET)).float()[:, None]
+        for piece in image.split(PIECE, 1):
+            curved, light, *spare = _buffers(piece)
             torch.addmm(constant, matrix, piece, out=curved)
-            _uncurve_(curved, light)
-            torch.mm(to_rgb, curved, out=light)
-            _from_light(light, piece, curved, other)
+            _from_curve_(curved, *spare[:2])
+            torch.mm(_TO_RGB, curved, out=light)
+            _from_light(light, piece, curved, *spare[:2])
     return lab
 
 
-class _Scratch:
-    """Buffers that every piece uses again."""
-
-    def __init__(self, count: int) -> None:
-        self._buffers = torch.empty(count, 3 * PIECE)
-
-    def like(self, piece: Float[Tensor, "3 n"]) -> list[Float[Tensor, "3 n"]]:
-        return [buffer[: piece.numel()].view(piece.shape) for buffer in self._buffers]
-
-
-def _pieces(source: Tensor, target: Tensor) -> list[tuple[Float[Tensor, "3 n"], Float[Tensor, "3 n"]]]:
-    pairs = []
-    for image, result in zip(source.flatten(2), target.flatten(2), strict=True):
-        pairs += list(zip(image.split(PIECE, dim=1), result.split(PIECE, dim=1), strict=True))
-    return pairs
+def moments_of(
+    values: Float[Tensor, "batch channel *space"], inside: Bool[Tensor, "batch *space"] | None
+) -> Float[Tensor, "batch twice"]:
+    """Means and deviations of up to three channels, without a copy of ``values``, which would cost more than they."""
+    rows = []
+    for index, image in enumerate(values.flatten(2)):
+        sums = _Moments(None if inside is None else inside[index])
+        for piece in image.split(PIECE, 1):
+            sums.add(piece, next(_buffers(piece)))
+        rows.append(sums.result())
+    return torch.stack(rows)
 
 
-def _to_light(rgb: Tensor, out: Tensor, square: Tensor, bent: Tensor, other: Tensor) -> None:
-    """Light divided by ``_TO_LIGHT[1]``, which the matrix that follows puts back."""
-    c0, c1, c2, c3, c4, c5, c6 = _TO_LIGHT
+class _Moments:
+    """Sums of differences to the first piece's mean, and of their squares; in float64 over pieces."""
+
+    def __init__(self, inside: Bool[Tensor, "*space"] | None) -> None:
+        self._inside = None if inside is None else inside.flatten().float()
+        self._pivot: Tensor | None = None
+        self._count, self._sum, self._squares = 0.0, torch.zeros(()).double(), torch.zeros(()).double()
+
+    def add(self, piece: Float[Tensor, "channel n"], buffer: Float[Tensor, "channel n"]) -> None:
+        """``piece`` counts, pieces in their order; ``buffer`` is written over."""
+        if self._pivot is None:
+            self._pivot = piece.mean(1, keepdim=True)
+        torch.sub(piece, self._pivot, out=buffer)
+        self._count += piece.shape[1]
+        if self._inside is not None:
+            weights, self._inside = self._inside[: piece.shape[1]], self._inside[piece.shape[1] :]
+            buffer.mul_(weights)
+            self._count += float(weights.sum()) - len(weights)
+        self._sum = self._sum + buffer.sum(1).double()
+        self._squares = self._squares + torch.linalg.vector_norm(buffer, dim=1).double() ** 2
+
+    def result(self) -> Float[Tensor, " twice"]:
+        """Means, then deviations."""
+        assert self._pivot is not None
+        mean = self._sum / self._count
+        variance = (self._squares / self._count - mean**2).clamp_min(1e-12)
+        return torch.cat([mean + self._pivot[:, 0].double(), variance.sqrt()]).float()
+
+
+def _buffers(piece: Float[Tensor, "3 n"]) -> Iterator[Float[Tensor, "3 n"]]:
+    """Five of the piece's shape, the same ones for every piece of a thread."""
+    if not hasattr(_kept, "buffers"):
+        _kept.buffers = torch.empty(5, 3 * PIECE)
+    return (buffer[: piece.numel()].view(piece.shape) for buffer in _kept.buffers)
+
+
+def _to_light(rgb: Tensor, out: Tensor, bent: Tensor, *spare: Tensor) -> None:
+    """Light, divided by the first coefficient of ``_LIGHT_TERMS``."""
     torch.clamp_min(rgb, _KNEE, out=bent)
-    torch.mul(bent, bent, out=square)
-    torch.add(bent, c4 / c5, out=other)
-    other.add_(square, alpha=c6 / c5).mul_(square).mul_(c5 / c3).add_(bent).add_(c2 / c3)
-    torch.add(bent, c0 / c1, out=out)
-    out.addcmul_(square, other, value=c3 / c1)
-    torch.sub(rgb, bent, out=other)
-    out.add_(other, alpha=1 / (12.92 * c1))
+    _polynomial(bent, _LIGHT_TERMS, out, *spare)
+    out.add_(rgb, alpha=1 / (12.92 * _LIGHT_TERMS[1]))
 
 
-def _curve(light: Tensor, out: Tensor, bent: Tensor) -> None:
-    torch.clamp_min(light, DELTA**3, out=bent)
-    torch.log2(bent, out=out)
-    out.mul_(1 / 3).exp2_()
-    torch.sub(light, bent, out=bent)
-    out.add_(bent, alpha=1 / (3 * DELTA**2))
+def _to_curve(light: Tensor, out: Tensor, root: Tensor, *spare: Tensor) -> None:
+    """The curve of Lab, divided by the first coefficient of ``_ROOT_TERMS``."""
+    torch.clamp_min(light, DELTA**3, out=root).rsqrt_().rsqrt_()
+    _polynomial(root, _ROOT_TERMS, out, *spare)
+    out.add_(light, alpha=_SLOPE / _ROOT_TERMS[1])
 
 
-def _uncurve_(values: Tensor, bent: Tensor) -> None:
+def _from_curve_(values: Tensor, bent: Tensor, cube: Tensor) -> None:
     torch.clamp_min(values, DELTA, out=bent)
-    values.sub_(bent).mul_(3 * DELTA**2)
-    values.add_(bent.pow_(3))
+    torch.pow(bent, 3, out=cube)
+    cube.add_(bent, alpha=-1 / _SLOPE)
+    torch.add(cube, values, alpha=1 / _SLOPE, out=values)
 
 
-def _from_light(light: Tensor, out: Tensor, square: Tensor, other: Tensor) -> None:
-    c0, c1, c2, c3, c4 = _FROM_LIGHT
-    torch.clamp_min(light, _LIGHT_KNEE, out=other)
-    light.sub_(other)
-    other.rsqrt_().rsqrt_()
-    torch.mul(other, other, out=square)
-    torch.add(other, c2 / c3, out=out)
-    out.add_(square, alpha=c4 / c3).mul_(square).mul_(c3 / c1)
-    out.add_(other).add_(c0 / c1)
-    out.add_(light, alpha=12.92 / c1).mul_(c1).clamp_(0, 1)
+def _from_light(light: Tensor, out: Tensor, root: Tensor, *spare: Tensor) -> None:
+    """RGB of light times ``_SCALE``⁴, clipped."""
+    torch.clamp_min(light, _LIGHT_KNEE * _SCALE**4, out=root).rsqrt_().rsqrt_()
+    _polynomial(root, _RGB_SCALED, out, *spare)
+    out.add_(light, alpha=12.92 / _SCALE**4).clamp_(0, 1)
+
+
+def _polynomial(x: Tensor, terms: tuple[float, ...], out: Tensor, square: Tensor, other: Tensor) -> None:
+    """Divided by ``terms[1]``: pairs of terms, each in two steps, from the highest down; of degree 4 or 6."""
+    torch.mul(x, x, out=square)
+    high, low = (other, out) if len(terms) == 5 else (out, other)
+    top = len(terms) - 3
+    torch.add(x, terms[top] / terms[top + 1], out=high)
+    high.add_(square, alpha=terms[top + 2] / terms[top + 1])
+    for index in range(top - 2, -1, -2):
+        torch.add(x, terms[index] / terms[index + 1], out=low)
+        low.addcmul_(square, high, value=terms[index + 3] / terms[index + 1])
+        high, low = low, high

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unshift.errors import DataError, ShapeMismatch
+from unshift.normalizations.color_fast import can_be_fast, moments_of
 from unshift.normalizations.color_spaces import grey_to_lightness, lab_to_rgb, lightness, lightness_to_grey, rgb_to_lab
 
 SHARED = 3
@@ -95,12 +96,12 @@ class ColorMethod(ABC):
     def _look(self, images: Tensor, inside: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Statistics, and the encoded images unless all are grey."""
         grey = is_grey(images, inside)
-        encoded = None if images.shape[1] == 1 else self.encode(images)
-        if encoded is None:
+        encoded = None
+        if images.shape[1] == 1:
             light, color = moments(lightness(images), inside), images.new_zeros(len(images), self.color_size)
         else:
-            light = self.light_statistics(images, encoded, inside)
-            color = torch.where(grey[:, None], 0, self.color_statistics(encoded, inside))
+            encoded, found = self.look(images, inside)
+            light, color = self.light_statistics(images, found, inside), torch.where(grey[:, None], 0, found)
         return torch.cat([grey[:, None].to(images), light, color], dim=1), encoded
 
     def _apply(
@@ -128,8 +129,15 @@ class ColorMethod(ABC):
         """RGB in the space where the method works, which is RGB itself unless it says otherwise."""
         return images
 
-    def light_statistics(self, images: Tensor, encoded: Tensor, inside: Tensor | None) -> Float[Tensor, "batch 2"]:
-        """Mean and deviation of CIE lightness; overridden where ``encoded`` has it already."""
+    def look(
+        self, images: Float[Tensor, "batch 3 *space"], inside: Bool[Tensor, "batch *space"] | None
+    ) -> tuple[Float[Tensor, "batch 3 *space"], Float[Tensor, "batch color_size"]]:
+        """Encoded images and their own numbers; overridden where both come faster together."""
+        encoded = self.encode(images)
+        return encoded, self.color_statistics(encoded, inside)
+
+    def light_statistics(self, images: Tensor, color: Tensor, inside: Tensor | None) -> Float[Tensor, "batch 2"]:
+        """Mean and deviation of CIE lightness; overridden where the method's own numbers ``color`` have them."""
         return moments(lightness(images), inside)
 
     @abstractmethod
@@ -224,6 +232,8 @@ def moments(
     values: Float[Tensor, "batch channel *space"], inside: Bool[Tensor, "batch *space"] | None
 ) -> Float[Tensor, "batch twice"]:
     """Means, then deviations (divided by n) of all channels; a constant channel has 1e-6, which has a gradient."""
+    if can_be_fast(values) and values.shape[1] <= 3:
+        return moments_of(values, inside)
     mean = mean_inside(values, inside)
     spread = (values - mean.unflatten(1, (-1, *[1] * (values.ndim - 2)))) ** 2
     return torch.cat([mean, mean_inside(spread, inside).clamp_min(1e-12).sqrt()], dim=1)

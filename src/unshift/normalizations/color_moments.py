@@ -46,15 +46,19 @@ class Lab(_Moments):
 
     def encode(self, images: Tensor) -> Tensor:
         """CIE-Lab."""
-        return encode_lab(images) if can_be_fast(images) else rgb_to_lab(images)
+        return encode_lab(images)[0] if can_be_fast(images) else rgb_to_lab(images)
+
+    def look(self, images: Tensor, inside: Tensor | None) -> tuple[Tensor, Tensor]:
+        """In one pass where it can be fast."""
+        return encode_lab(images, inside) if can_be_fast(images) else super().look(images, inside)
 
     def decode(self, values: Tensor) -> Tensor:
         """RGB."""
         return lab_to_rgb(values)
 
-    def light_statistics(self, images: Tensor, encoded: Tensor, inside: Tensor | None) -> Tensor:
+    def light_statistics(self, images: Tensor, color: Tensor, inside: Tensor | None) -> Tensor:
         """Of the first channel."""
-        return moments(encoded[:, :1], inside)
+        return color[:, [0, 3]]
 
     def finish(self, encoded: Tensor, reference: Tensor, own: Tensor, inside: Tensor | None) -> Tensor:
         """As :meth:`move`, clipped."""

@@ -106,13 +106,16 @@ def _follow(
 ) -> Float[Tensor, " n"]:
     """From ranks in ``found`` to the same ranks in ``wanted``; beyond the ends moved as the ends are."""
     bounded = values.clamp(found[0], found[-1])
-    found_flat, bounded_flat = found.detach().contiguous(), bounded.detach().contiguous()
-    left, right = (torch.searchsorted(found_flat, bounded_flat, right=side) for side in (False, True))
+    table, places = found.detach().contiguous(), bounded.detach().contiguous()
+    right = torch.searchsorted(table, places, right=True)
     lower = (right - 1).clamp(0, VALUES - 2)
-    width = found[lower + 1] - found[lower]
-    share = (bounded - found[lower]) / torch.where(width > 0, width, 1)
-    between = torch.lerp(wanted[lower], wanted[lower + 1], share)
+    width = found.diff()
+    rise = wanted.diff() / torch.where(width > 0, width, 1)
+    result = wanted[lower] + rise[lower] * (bounded - found[lower]) + (values - bounded)
+    if not (width == 0).any():
+        return result
+    left = torch.searchsorted(table, places)
     middle = (left + right - 1) / 2
-    below = middle.long()
+    below = middle.floor().long().clamp_min(0)
     tied = (wanted[below] + wanted[(below + (middle > below)).clamp_max(VALUES - 1)]) / 2
-    return torch.where(right - left > 1, tied, between) + (values - bounded)
+    return torch.where(right - left > 1, tied + (values - bounded), result)
