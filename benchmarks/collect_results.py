@@ -15,6 +15,7 @@ import yaml
 
 from unshift.config import to_yaml
 from unshift.experiment.record import read_run
+from unshift.experiment.testing import origins
 from unshift.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -36,10 +37,10 @@ def page(run: Path, output: Path) -> Path:
         f"unshift bench {command(recipe)}",
         "```",
         "",
-        f"Code {record['code']}; started {record['started'][:10]}; {environment['machine']}, accelerators: "
-        f"{environment['accelerators']}; torch {environment['torch']}, MONAI {environment['monai']}; "
-        f"seeds {', '.join(map(str, recipe.seeds))}. The recipe with every default is "
-        f"[{recipe.name}.yaml]({recipe.name}.yaml); the tables at full precision are CSV files beside this page.",
+        f"Code {', '.join(versions(run) or [record['code']])}; started {record['started'][:10]}; "
+        f"{environment['machine']}, accelerators: {environment['accelerators']}; torch {environment['torch']}, MONAI "
+        f"{environment['monai']}; seeds {', '.join(map(str, recipe.seeds))}. The recipe as it ran, with every default, "
+        f"is [{recipe.name}.yaml]({recipe.name}.yaml); the tables at full precision are CSV files beside this page.",
         "",
     ]
     for name in (*TABLES, *(PAPER_TABLES if "hd" in recipe.evaluate.metrics else ())):
@@ -47,7 +48,7 @@ def page(run: Path, output: Path) -> Path:
         if table.is_file():
             shutil.copy(table.with_suffix(".csv"), output / f"{recipe.name}_{name}.csv")
             lines += [table.read_text(encoding="utf-8").strip(), ""]
-    lines += fitted(run, recipe)
+    lines += fitted(run, recipe) + brought(run, recipe)
     content = output / f"{recipe.name}_content.md"
     if content.is_file():
         lines += [f"[Where each repair helps and where it harms]({content.name})", ""]
@@ -67,21 +68,37 @@ def fitted(run: Path, recipe: Recipe) -> list[str]:
 
 
 def units(run: Path, pipeline: str) -> Iterator[str]:
-    """How long the units of each fold and seed were trained, and what that did to their losses."""
+    """How long the units of each fold and seed were trained, and the losses at the step whose units were kept."""
     for journal in sorted((run / "plugins").rglob(f"{pipeline}.jsonl")):
         entries = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
-        first, last = entries[0], entries[-1]
-        names = [name for name in last if name != "step" and name in first]
-        terms = ", ".join(f"{name} {first[name]:.4g} → {last[name]:.4g}" for name in names)
-        steps = last.get("step", len(entries))
-        yield f"| {pipeline} | {journal.parts[-3]}, {journal.parts[-2]} | {steps} steps; {terms} |"
+        first, last, kept = entries[0], entries[-1], min(entries, key=lambda entry: entry["held_out"])
+        terms = ", ".join(f"{name} {first[name]:.4g} → {kept[name]:.4g}" for name in kept if name != "step")
+        yield (
+            f"| {pipeline} | {journal.parts[-3]}, {journal.parts[-2]} | {last['step']} steps, kept those of step "
+            f"{kept['step']}; from the first check to that: {terms} |"
+        )
+
+
+def brought(run: Path, recipe: Recipe) -> list[str]:
+    """Where weights came from that repairs of the image brought with them."""
+    found = {name: origins(run, name) for name in recipe.pipelines}
+    lines = [f"{name}: {', '.join(where)}" for name, where in found.items() if where]
+    return [f"Weights that were brought. {'; '.join(lines)}.", ""] if lines else []
+
+
+def versions(run: Path) -> list[str]:
+    """The code that made each tested bundle, without repetition."""
+    cards = (yaml.safe_load(file.read_text(encoding="utf-8"))["card"] for file in run.glob("bundles/**/bundle.yaml"))
+    return sorted({card["code_version"] for card in cards})
 
 
 def command(recipe: Recipe) -> str:
     """The recipe's file, found by its name, and the folder that it needs."""
     files = sorted((ROOT / "recipes").rglob("*.yaml"))
     file = next((f for f in files if yaml.safe_load(f.read_text(encoding="utf-8"))["name"] == recipe.name), None)
-    place = file.relative_to(ROOT).as_posix() if file else f"{recipe.name}.yaml"
+    if file is None:
+        raise SystemExit(f"No recipe in {ROOT / 'recipes'} has the name {recipe.name!r}; a page needs its command.")
+    place = file.relative_to(ROOT).as_posix()
     dataset = recipe.dataset.settings.get("of") or recipe.dataset.name
     dataset = dataset["name"] if isinstance(dataset, dict) else dataset
     place = place if dataset == "phantom" else f"{place} --data path/to/{dataset}"

@@ -168,10 +168,13 @@ def by_tertile(table: pd.DataFrame, pipelines: list[str]) -> pd.DataFrame:
         for pipeline in pipelines:
             values = part[pipeline].to_numpy()
             low, high = bounds(float(np.nanmean(values[rows])) for rows in drawn)
-            harmed = float(np.mean(values[np.isfinite(values)] < HARM))
-            median = float(part["organ"].median())
-            found.append((pipeline, name, median, float(np.nanmean(values)), low, high, harmed, len(part)))
-    columns = ["pipeline", "tertile", "median share", "mean change", "low", "high", "share harmed", "cases"]
+            known = values[np.isfinite(values)]
+            harm = bounds(float(np.mean(values[rows][np.isfinite(values[rows])] < HARM)) for rows in drawn)
+            middle = (float(part["organ"].median()), float(known.mean()), low, high)
+            harmed = (float(np.mean(known < HARM)), *harm, len(np.unique(patients[values < HARM])))
+            found.append((pipeline, name, *middle, *harmed, len(part), len(np.unique(patients))))
+    columns = ["pipeline", "tertile", "median share", "mean change", "low", "high", "share harmed", "harmed low"]
+    columns += ["harmed high", "patients harmed", "cases", "patients"]
     return pd.DataFrame(found, columns=columns).sort_values(
         "pipeline", key=lambda c: c.map(pipelines.index), kind="stable"
     )
@@ -224,13 +227,16 @@ def page(name: str, correlated: pd.DataFrame, tertiles: pd.DataFrame, title: str
     lines[-1] += "Definitions stand at the top of the script.\n"
     lines += [f"![change of Dice over the organ's share of the field]({name}.png)\n", "## By share of the field\n"]
     lines += [
-        "| repair | organ (median share) | mean change | worse by more than 5 points | cases |",
-        "|---|---|--:|--:|--:|",
+        "| repair | organ (median share) | mean change | worse by more than 5 points | whose | cases | patients |",
+        "|---|---|--:|--:|--:|--:|--:|",
     ]
     for row in tertiles.itertuples(index=False):
-        pipeline, tertile, median, mean, low, high, harmed, cases = row
+        _, _, median, mean, low, high, harmed, least, most, who, cases, patients = row
         cell = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-        lines += [f"| {pipeline} | {tertile} ({100 * median:.1f} %) | {cell} | {100 * harmed:.0f} % | {cases} |"]
+        share = f"{100 * harmed:.0f} % [{100 * least:.0f}, {100 * most:.0f}]"
+        lines += [
+            f"| {pipeline} | {tertile} ({100 * median:.1f} %) | {cell} | {share} | {who} | {cases} | {patients} |"
+        ]
     lines += ["", "## Spearman's correlation of the change with what the image shows", ""]
     lines += [
         "| repair | domain | " + " | ".join(COVARIATES) + " | cases |",
