@@ -231,12 +231,10 @@ def page(name: str, correlated: pd.DataFrame, tertiles: pd.DataFrame, title: str
         "|---|---|--:|--:|--:|--:|--:|",
     ]
     for row in tertiles.itertuples(index=False):
-        _, _, median, mean, low, high, harmed, least, most, who, cases, patients = row
+        repair, tertile, median, mean, low, high, harmed, least, most, who, cases, patients = row
         cell = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         share = f"{100 * harmed:.0f} % [{100 * least:.0f}, {100 * most:.0f}]"
-        lines += [
-            f"| {pipeline} | {tertile} ({100 * median:.1f} %) | {cell} | {share} | {who} | {cases} | {patients} |"
-        ]
+        lines += [f"| {repair} | {tertile} ({100 * median:.1f} %) | {cell} | {share} | {who} | {cases} | {patients} |"]
     lines += ["", "## Spearman's correlation of the change with what the image shows", ""]
     lines += [
         "| repair | domain | " + " | ".join(COVARIATES) + " | cases |",
