@@ -4,8 +4,9 @@ Reinhard et al., "Color Transfer between Images", IEEE CG&A 2001, and what follo
 "Color-Quality Invariance for Robust Medical Image Segmentation" (DCIN), whose several references are the member `dcin`.
 
 ``method``: ``lab``, mean and deviation in CIE-Lab, is the default since the published tables were made with it (in 8
-bits, which ``lab_8bit`` has), and since near black it stays calm where the logarithms of ``reinhard``, which the paper
-cites, stretch noise. ``monge_kantorovich`` moves covariances too, ``sliced`` whole distributions, ``macenko`` stains.
+bits, which ``lab_8bit`` has). ``reinhard``, which the paper cites, works on logarithms: moved to another hospital's
+colors, polyp images have 9 % of their values clipped, with ``lab`` 2 %; retinal images without a field of view 7 % and
+19 %. ``monge_kantorovich`` moves covariances too, ``sliced`` whole distributions, ``macenko`` the stains of slides.
 
 Statistics are taken inside the field of view, and outside the result is 0. Grey images have lightness moved only. A
 constant or nearly black image is moved all the same (an under-exposed one is what this repairs) and warned of; one
