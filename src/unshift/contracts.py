@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unshift.config import Config
@@ -160,15 +160,7 @@ class Normalization(Member, ABC):
         self.config = config
 
     def bind(self, network: Network, size: Sequence[int], before: Sequence[Normalization] = ()) -> None:
-        """Hear which trained network the views are for, before :meth:`fit` or after a state is loaded.
-
-        Called wherever there is a trained network (not for preprocessing, which comes before it). Most need none.
-
-        Args:
-            network: trained; it may be looked into and is left as it is.
-            size: of its input.
-            before: fitted steps that samples have gone through when they come here.
-        """
+        """Hear of the trained network, its input's size and the fitted steps before; preprocessing hears nothing."""
 
     def fit(self, samples: Iterable[Sample]) -> Self:
         """Learn from source samples (unlabeled). The default has nothing to learn."""
@@ -311,40 +303,6 @@ class Network(Member, nn.Module, ABC):
             mean, deviation = mean.repeat(repeats), deviation.repeat(repeats)
             self.input_mean.copy_(mean)
             self.input_deviation.copy_(deviation.clamp_min(1e-6))
-
-
-# --------------------------------------------------------------------------------------------------- embeddings
-
-
-class Embedding(Member, nn.Module, ABC):
-    """Images -> unit vectors; images that look alike have vectors of high cosine.
-
-    A member is built without weights of its own: :meth:`begin` fetches them, once, before images are described;
-    afterwards ``state_dict()`` holds them, so that a bundle needs no second fetch.
-    """
-
-    def __init__(self, config: Any, network: Network | None = None, size: Sequence[int] = ()) -> None:
-        """``network`` and ``size``: the trained network and its input, for members that look through it."""
-        super().__init__()
-        self.config = config
-
-    def begin(self) -> None:
-        """Fetch published weights. The default has none to fetch."""
-
-    @property
-    @abstractmethod
-    def fingerprint(self) -> dict[str, str]:
-        """What decides a vector beside the image: model, SHA-256 of its weights, size, standardization."""
-
-    @abstractmethod
-    def forward(
-        self, images: Float[Tensor, "batch channel *space"], inside: Bool[Tensor, "batch *space"] | None = None
-    ) -> Float[Tensor, "batch feature"]:
-        """Unit vectors, float32, on the images' device; in evaluation mode whatever the mode is.
-
-        Raises:
-            ShapeMismatch: channels or axes that the model cannot take.
-        """
 
 
 # --------------------------------------------------------------------------------------------------- objectives

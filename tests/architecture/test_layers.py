@@ -12,7 +12,7 @@ LAYERS = (
     ("errors",),
     ("sample", "config", "discover", "randomness", "weights"),
     ("contracts",),
-    ("geometry",),
+    ("geometry", "embedding"),
     ("formats", "normalizations", "augmentations", "layers", "losses", "metrics", "phantom"),
     ("networks", "datasets"),
     ("objectives", "plugins", "embeddings"),

@@ -7,8 +7,8 @@ import importlib.util
 import pytest
 import torch
 
-from unshift.contracts import Embedding
 from unshift.discover import load, names, summary
+from unshift.embedding import Embedding
 from untrained import untrained_network
 
 NEEDS_TIMM = {"timm": {"model": "resnet10t"}}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unshift.errors import ShapeMismatch
-from unshift.normalizations.nearest import nearest, usual_likeness
+from unshift.normalizations.nearest import _HALF_ERROR, half_of, nearest, usual_likeness
 
 
 def units(count: int, seed: int, size: int = 24) -> torch.Tensor:
@@ -17,10 +17,16 @@ def units(count: int, seed: int, size: int = 24) -> torch.Tensor:
 
 
 @settings(max_examples=30, deadline=None)
-@given(count=st.integers(1, 80), queries=st.integers(1, 5), top=st.integers(1, 6), seed=st.integers(0, 10**6))
-def test_it_agrees_with_a_full_sort_in_float64(count: int, queries: int, top: int, seed: int) -> None:
+@given(
+    count=st.integers(1, 80),
+    queries=st.integers(1, 5),
+    top=st.integers(1, 6),
+    seed=st.integers(0, 10**6),
+    is_half=st.booleans(),
+)
+def test_it_agrees_with_a_full_sort_in_float64(count: int, queries: int, top: int, seed: int, is_half: bool) -> None:
     rows, asked = units(count, seed), units(queries, seed + 1)
-    cosines, indices = nearest(asked, rows, count=top)
+    cosines, indices = nearest(asked, rows, count=top, half=rows.half() if is_half else None)
     exact = asked.double().numpy() @ rows.double().numpy().T
     expected = np.argsort(-exact, axis=1, kind="stable")[:, :top]
     np.testing.assert_array_equal(indices, expected)
@@ -39,7 +45,17 @@ def test_a_row_finds_itself_and_the_first_of_equal_ones() -> None:
 def test_where_float32_cannot_tell() -> None:
     rows = units(1, 0, 512) + 3e-8 * torch.randn(200, 512, generator=torch.Generator().manual_seed(1))
     query = units(1, 2, 512)
-    assert nearest(query, rows)[1].item() == int((rows.double() @ query[0].double()).argmax())
+    best = int((rows.double() @ query[0].double()).argmax())
+    assert nearest(query, rows)[1].item() == nearest(query, rows, half=rows.half())[1].item() == best
+
+
+def test_the_error_of_half_precision_is_within_its_bound() -> None:
+    """On this machine's kernels: what the candidates of a query are chosen by."""
+    rows, query = units(3000, 0, 1024), units(1, 1, 1024)
+    rows[::3] = torch.nn.functional.normalize(rows[::3] + 2 * query, dim=1)  # cosines up to 0.9
+    found = torch.nn.functional.linear(query.half(), rows.half())[0].double()
+    assert (found - rows.double() @ query[0].double()).abs().max() < _HALF_ERROR
+    assert half_of(rows[:10]) is None and half_of(torch.zeros(2**14, 1024)).dtype == torch.float16  # type: ignore[union-attr]
 
 
 def test_what_is_usual_is_the_first_percentile_of_the_nearest_of_another_patient() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from unshift.errors import ConfigError, NumericalError, ShapeMismatch
 from unshift.geometry import InputConfig
 from unshift.predict.predictor import Predictor, evaluating, fast_layout
 from unshift.predict.settings import PredictConfig
-from unshift.sample import Sample, Task
+from unshift.sample import Reference, Sample, Task
 
 TASK = Task(channels=1, classes=("background", "organ", "lesion"))
 WINDOW = InputConfig(mode="window", size=(16, 16))
@@ -131,6 +132,29 @@ def test_views_are_averaged_on_probabilities() -> None:
     found = Predictor(Threshold(), TASK, input=RESIZE, config=config, normalizations=[Shift(None)]).predict(example)
     logits = [Threshold()(example.image[None] + amount).softmax(1)[0] for amount in (0.0, 0.3)]
     torch.testing.assert_close(found.probabilities, (logits[0] + logits[1]) / 2)
+
+
+class Tinted(Normalization):
+    """Views of other brightness; the second one says which picture it was made after."""
+
+    def views(self, given: Sample) -> list[Sample]:
+        brighter = given.replace(image=given.image * 3, reference=Reference("local", "src/1", 0.5))
+        return [given, brighter, given.replace(image=given.image - 1)]
+
+
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_several_views_by_hand(average: Literal["probabilities", "logits"]) -> None:
+    """The mean of softmax outputs of all views; or, as the color-quality paper's code, the softmax of mean logits."""
+    model, example = network().eval(), sample(16, 16)
+    config = PredictConfig(probabilities=True, average=average)
+    found = Predictor(model, TASK, input=RESIZE, config=config, normalizations=[Tinted(None)]).predict(example)
+    with torch.no_grad():
+        logits = torch.stack([model(i[None])[0] for i in (example.image, example.image * 3, example.image - 1)])
+    mean = logits.softmax(1).mean(0) if average == "probabilities" else logits.mean(0).softmax(0)
+    torch.testing.assert_close(found.probabilities, mean)
+    assert torch.equal(found.label_map, mean.argmax(0))
+    assert found.references == (Reference("local", "src/1", 0.5),)
+    assert (logits.softmax(1).mean(0) - logits.mean(0).softmax(0)).abs().max() > 1e-3
 
 
 def test_outside_the_field_of_view_is_background() -> None:

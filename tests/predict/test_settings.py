@@ -25,3 +25,11 @@ def test_defaults_repair_nothing() -> None:
 def test_impossible_settings(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse(PredictConfig, settings, where="recipe")
+
+
+def test_a_key_changes_with_what_decides_a_label_map_alone() -> None:
+    """``average`` stands in keys only where it is not the default: what was stored before it existed is still found."""
+    plain = PredictConfig().deciding()
+    assert plain == PredictConfig(batch_size=9, probabilities=True).deciding()
+    assert set(plain) == {"overlap", "blend", "padding", "mirror", "largest_component", "fill_holes"}
+    assert PredictConfig(average="logits").deciding() == plain | {"average": "logits"}

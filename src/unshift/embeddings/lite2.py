@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from unshift.config import Config
-from unshift.contracts import Embedding, Network
+from unshift.contracts import Network
+from unshift.embedding import Embedding
 from unshift.embeddings.pooling import colored, looking, pooled, resized, unit, weights_digest
 from unshift.networks.lite_encoder import HEAD, LITE_DEVIATION, LITE_MEAN, LiteEncoder, weights_file
 from unshift.weights import load_exactly, read_weights

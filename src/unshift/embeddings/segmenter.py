@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unshift.config import Config
-from unshift.contracts import Embedding, Network
+from unshift.contracts import Network
+from unshift.embedding import Embedding
 from unshift.embeddings.pooling import looking, pooled, resized, unit, weights_digest
 from unshift.errors import ConfigError, ShapeMismatch
 from unshift.geometry import stack

@@ -22,7 +22,8 @@ from pydantic import Field
 from torch import Tensor
 
 from unshift.config import Config
-from unshift.contracts import Embedding, Network
+from unshift.contracts import Network
+from unshift.embedding import Embedding
 from unshift.embeddings.pooling import colored, looking, resized, unit, weights_digest
 from unshift.errors import ConfigError, DataError, MissingDependency
 from unshift.weights import load_exactly, read_weights

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from unshift import discover
 from unshift.config import MemberRef, parse
-from unshift.contracts import Dataset, Embedding
+from unshift.contracts import Dataset
+from unshift.embedding import Embedding
 from unshift.errors import BundleError, ConfigError, DataError, UnshiftError
 from unshift.experiment.source import open_images
 from unshift.experiment.training import apply

@@ -16,6 +16,7 @@ from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, DataError, UnshiftError
 from unshift.evaluate.score import EvaluateConfig, score, to_frame, write_scores
 from unshift.evaluate.statistics import summarize
+from unshift.experiment.referring import Row, rows_of, write_references
 from unshift.experiment.testing import write_prediction
 from unshift.export.bundle import load_bundle
 from unshift.formats.reading import read_image, read_label_map
@@ -40,7 +41,8 @@ def predict_files(
     Args:
         bundle: folder or zip.
         images: files, DICOM series folders, or folders of files.
-        folder: label maps are written here, one per image, named after it.
+        folder: label maps are written here, one per image, named after it; and ``references.csv`` where images were
+            given the colors of others.
         accelerator: ``auto``, ``cpu`` or ``cuda``.
         probabilities: also write ``<name>.npy``, float32 [class, *space].
         trust: builders whose code may be run for a bundle that names them; see :func:`load_bundle`.
@@ -65,9 +67,11 @@ def predict_files(
         raise DataError(
             f"{folder}: images share the names {', '.join(doubled)}; give each its own, or predict in turns."
         )
+    used: list[Row] = []
     for file, name in zip(files, names, strict=True):
         try:
             prediction = predictor.predict(_sample(file, name, loaded.task))
+            used += rows_of(prediction)
             written = write_prediction(folder / name, prediction)
         except UnshiftError as error:
             yield file, error
@@ -75,6 +79,7 @@ def predict_files(
         if prediction.probabilities is not None:
             np.save(folder / f"{name}.npy", prediction.probabilities.numpy())
         yield file, written
+    write_references(folder / "references.csv", used)
 
 
 def evaluate_folder(

@@ -16,6 +16,7 @@ from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
 from unshift.experiment.record import Run, read_json
+from unshift.experiment.referring import all_references, shown_references
 from unshift.experiment.testing import origins, prediction_path
 from unshift.formats.reading import read_label_map
 from unshift.metrics.policy import METRICS
@@ -62,6 +63,7 @@ def collect(
         citations=recipe.cite,
         worst=worst_rows(scores),
         false_alarms=false_alarms(scores),
+        references=all_references(run, _held_out(plan)),
         recovery=gap_recovery(scores, baseline=recipe.baseline, config=recipe.evaluate) if _has_bound(plan) else None,
         confidence=recipe.evaluate.confidence,
         statistics=_conventions(run),
@@ -185,6 +187,7 @@ def _shown(run: Run, fold: Fold, case: Case, rank: Rank, values: Mapping[Key, fl
             reference=sample.label_map.numpy(),
             prediction=read_label_map(file).array.numpy(),
             spacing=sample.spacing,
+            references=shown_references(run, pipeline, fold, case),
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from unshift import discover
 from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, ProtocolError
 from unshift.evaluate.comparison import compare
@@ -19,7 +20,7 @@ from unshift.experiment.plugging import identity_of_plugins
 from unshift.experiment.record import Run, open_run, read_run
 from unshift.experiment.testing import job_name, test
 from unshift.experiment.training import train, train_job
-from unshift.recipe import Recipe
+from unshift.recipe import Recipe, load_config
 from unshift.report.page import write_report
 from unshift.train.devices import Devices
 
@@ -74,6 +75,7 @@ def run(
 def execute(current: Run, plan: list[Fold]) -> Result:
     """What :func:`run` does once everything is prepared."""
     keep_split(current, plan)
+    require_files(current.recipe)
     parts = []
     for fold in plan:
         for seed in current.recipe.seeds:
@@ -83,6 +85,19 @@ def execute(current: Run, plan: list[Fold]) -> Result:
     scores = pd.concat(parts, ignore_index=True)
     write_scores(current.folder / "scores.parquet", scores)
     return conclude(current, plan, scores)
+
+
+def require_files(recipe: Recipe) -> None:
+    """Raise before the first training for a file that a pipeline's repair names and that is not there.
+
+    Raises:
+        DataError: the repair says which one.
+    """
+    for name, pipeline in recipe.pipelines.items():
+        for reference in pipeline.normalizations:
+            where = f"pipelines.{name}.normalizations"
+            config = load_config("normalizations", reference, where=where)
+            discover.load("normalizations", reference.name, where=where).files(config)
 
 
 def keep_split(current: Run, plan: list[Fold]) -> None:

@@ -15,7 +15,7 @@ from unshift.evaluate.score import read_scores, score_all, to_frame, write_score
 from unshift.experiment.events import Event
 from unshift.experiment.plugging import fit_plugins, identity_of_plugins
 from unshift.experiment.record import Run, code_version
-from unshift.experiment.referring import Row, rows_of, write_references
+from unshift.experiment.referring import Row, references_path, rows_of, write_references
 from unshift.experiment.training import Training, apply, fit_normalizations, identity
 from unshift.export.bundle import MANIFEST, Bundle, BundleCard, save_bundle
 from unshift.predict.predictor import Predictor
@@ -48,11 +48,6 @@ def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) 
     frame = to_frame(rows)
     write_scores(stored, frame)
     return frame
-
-
-def references_path(folder: Path, pipeline: str, fold: str, seed: int) -> Path:
-    """Where a run keeps which references each case's views had; nothing is there where no view had one."""
-    return folder / "references" / fold / str(seed) / f"{pipeline}.csv"
 
 
 def _predictions(run: Run, pipeline: str, fold: Fold, predictor: Predictor, *, seed: int) -> Iterator[Prediction]:
@@ -100,7 +95,11 @@ def prediction_file(folder: Path, pipeline: str, fold: str, seed: int, case: Cas
 
 
 def _is_complete(run: Run, pipeline: str, fold: Fold, seed: int) -> bool:
-    """Whether the bundle and every prediction that belong to stored scores are still there."""
+    """Whether the bundle, every prediction, and references that belong to stored scores are still there."""
+    steps = run.recipe.pipelines[pipeline].normalizations
+    refers = any("references" in discover.load("normalizations", step.name).Config.model_fields for step in steps)
+    if refers and not references_path(run.folder, pipeline, fold.name, seed).is_file():
+        return False
     bundle = bundle_path(run.folder, pipeline, fold.name, seed)
     return (bundle / MANIFEST).is_file() and all(
         prediction_file(run.folder, pipeline, fold.name, seed, c) for c in fold.test

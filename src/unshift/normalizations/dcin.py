@@ -28,14 +28,15 @@ from torch import Tensor
 
 from unshift import discover
 from unshift.config import Config, MemberRef, parse
-from unshift.contracts import Embedding, Network, Normalization
+from unshift.contracts import Network, Normalization
+from unshift.embedding import Embedding
 from unshift.errors import BundleError, ConfigError, DataError, UnknownName
 from unshift.normalizations import color_methods
 from unshift.normalizations.approximate import ApproximateIndex
 from unshift.normalizations.bank import Bank, from_bytes, require_fingerprint, to_bytes
 from unshift.normalizations.color_methods import color_method, degenerate
 from unshift.normalizations.histograms import Norm
-from unshift.normalizations.nearest import nearest, usual_likeness
+from unshift.normalizations.nearest import half_of, nearest, usual_likeness
 from unshift.normalizations.references import (
     Chosen,
     as_batch,
@@ -229,13 +230,19 @@ class Dcin(Normalization):
         if self._index is not None:
             cosines, indices = self._index.search(query[0], rows, count=self.config.nearest)
         else:
-            cosines, indices = (part[0] for part in nearest(query, rows, count=self.config.nearest))
+            cosines, indices = (part[0] for part in nearest(query, rows, count=self.config.nearest, half=self._half()))
         usual, found = float(local["usual"]), []
         for likeness, index in zip(cosines.tolist(), indices.tolist(), strict=True):
             warning = f"no similar source image: cosine {likeness:.3f}, usually at least {usual:.3f}"
             one = Chosen(LOCAL, local["names"][index], local["statistics"][index], warning if likeness < usual else "")
             found.append((one, likeness))
         return found
+
+    def _half(self) -> Tensor | None:
+        """The copy that makes a query fast, made for the first one."""
+        if "half" not in self._local:
+            self._local["half"] = half_of(self._local["embeddings"])
+        return self._local["half"]
 
     def _bank(self, samples: Iterable[Sample], embedding: Embedding | None, fingerprint: Mapping[str, str]) -> Bank:
         if self.config.bank is None:

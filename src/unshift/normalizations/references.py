@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unshift import discover
-from unshift.contracts import Embedding, Normalization
+from unshift.contracts import Normalization
+from unshift.embedding import Embedding
 from unshift.errors import DataError
 from unshift.normalizations.bank import Bank, Entry
 from unshift.normalizations.color_methods import color_method, degenerate

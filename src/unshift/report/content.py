@@ -25,6 +25,22 @@ COMPARISON_COLUMNS = frozenset(
 
 
 @dataclass(frozen=True)
+class ShownReference:
+    """A picture whose colors a test image was given.
+
+    Args:
+        likeness: cosine of the two, for references that are chosen by it.
+        image: float [channel, height, width] or [channel, depth, height, width]; None where it is not at hand.
+    """
+
+    kind: str
+    name: str
+    likeness: float | None = None
+    warning: str = ""
+    image: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class GalleryItem:
     """One case of the gallery.
 
@@ -36,6 +52,7 @@ class GalleryItem:
             which the reference (or, if that is empty, the prediction) is largest.
         reference, prediction: int [height, width] or [depth, height, width].
         spacing: mm in array axis order, or None when unknown; gives pixels their true shape.
+        references: pictures whose colors the image was given, one a view.
     """
 
     pipeline: str
@@ -47,6 +64,7 @@ class GalleryItem:
     reference: np.ndarray
     prediction: np.ndarray
     spacing: tuple[float, ...] | None = None
+    references: Sequence[ShownReference] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +118,8 @@ class Report:
         recovery: share of the gap to training on the target that each pipeline recovers: the columns of
             ``evaluate.recovery.gap_recovery``; None when no such training was made.
         false_alarms: pipeline, domain, seen, region, n_empty, n_false_alarm, rate; None when not computed.
+        references: pipeline, domain, case, kind, reference, likeness, warning: one row a test image and view that was
+            given another picture's colors; None when none was.
         statistics: further conventions, a sentence each (tolerance of the NSD, policy for empty masks).
         pipelines: name -> what it is, in the order of the tables.
         citations: works to cite, beside unshift and the dataset's owners.
@@ -132,6 +152,7 @@ class Report:
     worst: pd.DataFrame | None = None
     recovery: pd.DataFrame | None = None
     false_alarms: pd.DataFrame | None = None
+    references: pd.DataFrame | None = None
     resolution: str = "the original grid of each image"
     postprocessing: str = "none"
     statistics: tuple[str, ...] = field(default=())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
 from unshift.errors import ShapeMismatch
 from unshift.report.content import GalleryItem
 from unshift.report.number import plain, title
+from unshift.report.picture import data_uri, eight_bit, thumbnail
+from unshift.report.reference import Swatch, swatch
 
 LONGEST = 480
 MANY = 96
@@ -30,6 +29,7 @@ class Picture:
         width, height: of the drawing, in units of the picture's pixels along its width.
         box: ``viewBox`` in which the outlines are drawn.
         reference, prediction: SVG paths; empty where a label map is.
+        references: pictures whose colors the image was given.
     """
 
     case: str
@@ -42,6 +42,7 @@ class Picture:
     reference: str
     prediction: str
     alt: str
+    references: tuple[Swatch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def picture(item: GalleryItem, *, metric: str, unit: str, longest: int = LONGEST
     image, reference, prediction, where = _slice(item)
     height, width = reference.shape
     tall = height * _pixel_height(item)
-    thumbnail = _thumbnail(_eight_bit(image), width, tall, longest)
+    small = thumbnail(eight_bit(image), width, tall, longest)
     score = plain(item.score, unit)
     shares = [100 * float((m > 0).mean()) for m in (reference, prediction)]
     alt = (
@@ -86,13 +87,14 @@ def picture(item: GalleryItem, *, metric: str, unit: str, longest: int = LONGEST
         case=item.case + where,
         rank=item.rank,
         score=score,
-        source=_data_uri(thumbnail),
-        width=thumbnail.width,
-        height=thumbnail.height,
+        source=data_uri(small),
+        width=small.width,
+        height=small.height,
         box=f"0 0 {width} {height}",
         reference=outline(reference),
         prediction=outline(prediction),
         alt=alt,
+        references=tuple(map(swatch, item.references)),
     )
 
 
@@ -125,28 +127,3 @@ def _slice(item: GalleryItem) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
 
 def _pixel_height(item: GalleryItem) -> float:
     return item.spacing[-2] / item.spacing[-1] if item.spacing else 1.0
-
-
-def _eight_bit(image: np.ndarray) -> np.ndarray:
-    """[channel, height, width] -> uint8; photographs in [0, 1] as they are, others between two percentiles."""
-    shown = np.asarray(image[:3] if image.shape[0] == 3 else image[:1], dtype=np.float64)
-    low, high = shown.min(), shown.max()
-    if low < 0 or high > 1:
-        low, high = np.percentile(shown, (0.5, 99.5))
-    else:
-        low, high = 0.0, 1.0
-    scaled = np.clip((shown - low) / max(high - low, 1e-12), 0, 1)
-    return np.round(255 * scaled).astype(np.uint8)
-
-
-def _thumbnail(pixels: np.ndarray, width: int, height: float, longest: int) -> Image.Image:
-    mode = Image.fromarray(np.moveaxis(pixels, 0, -1) if pixels.shape[0] == 3 else pixels[0])
-    factor = min(1.0, longest / max(width, height))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return mode.resize(size, Image.Resampling.LANCZOS)
-
-
-def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -10,6 +10,7 @@ import re
 
 import pandas as pd
 
+from unshift.evaluate.comparison import least_adjusted
 from unshift.report.caption import baseline_name, bootstrap, conditions
 from unshift.report.content import Report
 from unshift.report.grid import Cell, Column, Row, Table
@@ -24,9 +25,11 @@ from unshift.report.number import (
     title,
     unit_name,
 )
-from unshift.report.verdict import is_clear
+from unshift.report.reference import reference_table
+from unshift.report.verdict import LEVEL, is_clear
 from unshift.report.weakness import weakness_tables
 
+DAGGER = "†"
 _COUNTS = (("n", "cases"), ("n_patients", "patients"), ("n_undefined", "undefined"))
 
 
@@ -37,6 +40,7 @@ def all_tables(report: Report) -> list[Table]:
         headline_table(report),
         differences_table(report),
         *weakness_tables(report),
+        *([] if report.references is None else [reference_table(report)]),
         *[metric_table(report, metric) for metric in others],
     ]
 
@@ -76,12 +80,13 @@ def differences_table(report: Report) -> Table:
     unit = str(report.summary.loc[report.summary["metric"] == report.metric, "unit"].iloc[0])
     counts = [(column, label) for column, label in _COUNTS if column in frame.columns]
     several = frame["region"].nunique() > 1
+    hopeless = _hopeless(frame)
     rows = []
-    for _, row in frame.iterrows():
+    for (_, row), is_hopeless in zip(frame.iterrows(), hopeless, strict=True):
         cells = (
             Cell(signed(row["difference"], unit), is_bold=is_clear(row["low"], row["high"], row["p_holm"])),
             Cell(interval(row["low"], row["high"], unit)),
-            Cell(p_value(row["p_holm"])),
+            Cell(p_value(row["p_holm"]) + (f" {DAGGER}" if is_hopeless else "")),
             Cell(str(int(row["wins"]))),
             *[Cell(str(int(row[column]))) for column, _ in counts],
         )
@@ -98,12 +103,28 @@ def differences_table(report: Report) -> Table:
     caption = (
         f"{title(report.metric)} in {unit_name(unit)}, pipeline minus {baseline_name(report)}, paired by case; "
         f"{bootstrap(report)}; Wilcoxon signed-rank test on patients, p after Holm's correction. Wins: cases in which "
-        f"the pipeline is better. Bold: interval excludes 0 and adjusted p < 0.05. {conditions(report)}"
+        f"the pipeline is better. Bold: interval excludes 0 and adjusted p < 0.05. "
+        f"{_HOPELESS if any(hopeless) else ''}{conditions(report)}"
     )
     columns = tuple(Column(label) for label in labels)
     return Table(
         "differences", "Paired differences", caption, "pipeline", columns, tuple(rows), frame, report.is_oracle
     )
+
+
+_HOPELESS = (
+    f"{DAGGER}: too few patients for a test; whatever the differences, the adjusted p could not be below {LEVEL}, for "
+    "the signed-rank test of n patients gives 2^(1−n) at the least, and Holm's correction multiplies it by the number "
+    "of tests of so few patients. So a row with the mark says nothing for or against a difference. A row without it "
+    "may still be out of reach, for patients without any difference do not count in the test. "
+)
+
+
+def _hopeless(frame: pd.DataFrame) -> list[bool]:
+    """Rows whose adjusted p value no differences could bring below the level."""
+    if "n_patients" not in frame.columns:  # as for the counts: a table made elsewhere may not say
+        return [False] * len(frame)
+    return [bool(least >= LEVEL) for least in least_adjusted(frame)]
 
 
 def best_in(report: Report, metric: str, kind: tuple[str, str], domain: str, *, seen: bool) -> str | None:
