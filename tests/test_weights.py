@@ -33,9 +33,7 @@ class Dangerous:
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weight": Dangerous()}, tmp_path / "w.pth")
-    with pytest.raises(
-        BundleError, match=r"w\.pth: refers to print beside tensors, and reading it would run code"
-    ):
+    with pytest.raises(BundleError, match=r"w\.pth: refers to print beside tensors, and reading it would run code"):
         read_weights(tmp_path / "w.pth")
     assert "code ran" not in capsys.readouterr().out
 

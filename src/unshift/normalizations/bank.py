@@ -125,8 +125,7 @@ class Bank:
         names = [name for bank in banks for name in bank.names]
         order = sorted(range(len(names)), key=names.__getitem__)
         texts = {
-            field: tuple([t for bank in banks for t in getattr(bank, field)][i] for i in order)
-            for field in _FIELDS[1:]
+            field: tuple([t for bank in banks for t in getattr(bank, field)][i] for i in order) for field in _FIELDS[1:]
         }
         place = torch.tensor(order)
         return Bank(
