@@ -12,7 +12,8 @@
     ├── BundleError          a bundle or a checkpoint is incomplete, damaged or of another version
     └── MissingDependency    an optional package is not installed; says what to install
 
-Each message says *which thing*: *what was found*; *what is required*. *What to do.*
+Each message says *which thing*: *what was found*; *what is required*. *What to do.* The name of a setting stands in
+backquotes, ```output``` or ```output: softmax```, so that a command line can put its option there; a path never does.
 """
 
 from __future__ import annotations

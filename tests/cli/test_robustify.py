@@ -39,6 +39,12 @@ def listed(widths=()):
     assert widths == [4, 8], widths
     return Net(widths[0])
 
+def of_a_place(path="", norm="", names=()):
+    assert path == "/data/a,b.txt", path
+    assert norm == ["INSTANCE", {"affine": True}], norm
+    assert names == ["a", "b"], names
+    return Net()
+
 def ends_in_softmax(base=4):
     return nn.Sequential(Net(base), nn.Softmax(1))
 
@@ -197,6 +203,47 @@ def test_a_list_needs_no_brackets(place: Path) -> None:
         assert result.exit_code == 0, said(result)
     assert "must be" not in said(call(*model, "--argument", "widths='4,8'"))
     assert "refuses {'widths': '4,8'}" in said(call(*model, "--argument", "widths='4,8'"))
+
+
+def test_a_path_with_a_comma_is_no_list(place: Path) -> None:
+    model = ["net_of_a_newcomer:of_a_place", *own("--as-built", "--size", "48,48", "--dry-run")[1:]]
+    given = ("path=/data/a,b.txt", "norm=[INSTANCE, {affine: true}]", "names=a, b")
+    result = call(*model, *(word for text in given for word in ("--argument", text)))
+    assert result.exit_code == 0, said(result)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("norm=('INSTANCE', {'affine': True})", "a tuple; a list is required. Write [INSTANCE, {affine: true}]"),
+        ("norm=[INSTANCE, {affine: true}", "a number, a word, a list such as 8,16 or YAML is required"),
+        ("norm=a: b: c", "a number, a word, a list such as 8,16 or YAML is required"),
+    ],
+)
+def test_what_cannot_be_read_is_quoted_as_typed(place: Path, typed: str, words: str) -> None:
+    result = call(*own("--as-built", "--size", "48,48", "--argument", typed))
+    assert result.exit_code == 2
+    assert f"--argument {typed!r}: {words}" in said(result)
+
+
+def test_what_is_doubted_is_said_once(place: Path) -> None:
+    model = ["net_of_a_newcomer:ends_in_softmax", *own("--as-built", "--size", "48,48", "--choose", "none")[1:]]
+    result = call(*model, "-o", "robust", *QUICK)
+    assert result.exit_code == 0, said(result)
+    assert " ".join(result.output.split()).count("All outputs of the network lie in [0, 1]") == 1
+    page = (place / "robust" / "report.html").read_text(encoding="utf-8")
+    assert "All outputs of the network lie in [0, 1]" in page
+
+
+def test_predicting_says_of_each_image_what_it_can_do(place: Path) -> None:
+    (place / "new [red]").mkdir()
+    Image.fromarray(np.zeros((48, 48, 4), np.uint8), "RGBA").save(place / "new [red]" / "four.tif")
+    (place / "new [red]" / "bad.png").write_bytes(b"no picture")
+    texts = ["predict", "model", "new [red]", "--output", "said"]
+    result = CliRunner().invoke(build(texts), texts)
+    assert result.exit_code == 1
+    assert "not done new [red]/bad.png: " in said(result)
+    assert "--channels" not in said(result) and "--set" not in said(result)
 
 
 def test_a_module_of_one_size_goes_with_a_probe(place: Path) -> None:

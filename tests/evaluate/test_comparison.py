@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from unshift.errors import ProtocolError, UnknownName
-from unshift.evaluate.comparison import compare, holm, least_p, signed_rank, too_few
+from unshift.evaluate.comparison import compare, few_patients, holm, least_adjusted, least_p, signed_rank, too_few
 from unshift.evaluate.protocol import UPPER_BOUND
 from unshift.evaluate.score import EvaluateConfig, to_frame
 
@@ -161,3 +161,27 @@ def test_of_how_few_patients_nothing_is_tested() -> None:
     assert "0.055" in too_few(8, 7)
     assert too_few(2, 0) == ""
     assert too_few(6, 2, confidence=0.9) == ""
+
+
+def test_least_adjusted_by_hand() -> None:
+    """Three tests of 7 patients after one of 20: 3 / 64; the one of 20 patients comes first or last: 1 … 4 × 2^-19."""
+    patients, tested = [7, 7, 20, 7, 7, 3], [0.5, 0.5, 0.5, 0.5, np.nan, 0.5]
+    table = pd.DataFrame({"metric": ["dice"] * 5 + ["hd"], "n_patients": patients, "p_holm": tested})
+    expected = [3 / 64, 3 / 64, 4 * 2.0**-19, 3 / 64, np.nan, 1 / 4]
+    assert least_adjusted(table) == pytest.approx(expected, nan_ok=True)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 40)), min_size=1, max_size=7))
+def test_no_adjusted_p_is_below_the_least(rows: list[tuple[int, int]]) -> None:
+    """Any p values that the test can give, multiples of 2^(1-n), with Holm's correction."""
+    p = [min(1.0, times * least_p(n)) for n, times in rows]
+    table = pd.DataFrame({"metric": "dice", "p": p, "n_patients": [n for n, _ in rows]})
+    table["p_holm"] = holm(table)
+    assert (table["p_holm"] >= least_adjusted(table) - 1e-12).all()
+
+
+def test_few_patients_counts_defined_tests_and_scored_patients() -> None:
+    table = pd.DataFrame({"p_holm": [0.5, np.nan, 0.5], "n_patients": [6, 0, 5]})
+    assert few_patients(table) == too_few(6, 2) != ""
+    assert few_patients(table.iloc[:0]) == ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from robust_models import TASK, disc_bundle, picture, write_discs
 from unshift.errors import ConfigError
 from unshift.experiment.first_look import OUTPUT, SCORE, doubts, low_score
+from unshift.experiment.portrait import write_page
 from unshift.experiment.repair_plan import RobustifyConfig, prepare
 from unshift.experiment.robustify import robustify
 from unshift.experiment.source import open_source
@@ -97,7 +100,11 @@ def test_doubts_reach_the_plan_the_record_and_the_page(tmp_path: Path) -> None:
     result = robustify(replace(disc_bundle(), network=_flipped()), source, tmp_path / "out", config=config)
     assert len(result.doubts) == 1
     assert "3 of its own source images" in result.doubts[0]
-    assert '"doubts": [' in (tmp_path / "out" / "robustness.json").read_text(encoding="utf-8")
+    recorded = json.loads((tmp_path / "out" / "robustness.json").read_text(encoding="utf-8"))
+    assert recorded["doubts"] == list(result.doubts)
+    page = write_page(result, subject="Discs", command="unshift robustify", wording=lambda text: f"{text} In doubt.")
+    assert "3 of its own source images. If it is better" in unescape(page.read_text(encoding="utf-8"))
+    assert "which images are its source. In doubt." in page.read_text(encoding="utf-8")
 
 
 def _flipped() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import torch
 
 from robust_models import disc_bundle, picture, write_discs
 from unshift.evaluate.choice import IN_DOMAIN, NONE
-from unshift.experiment.portrait import gallery, place_means, portrait, ranked, restyled_taps, rule, write_page
+from unshift.experiment.portrait import caution, gallery, place_means, portrait, ranked, restyled_taps, rule, write_page
 from unshift.experiment.repair_plan import RobustifyConfig, views
 from unshift.experiment.robustify import Robustness, robustify
 from unshift.experiment.source import open_source
@@ -85,3 +86,13 @@ def test_a_trained_task_and_a_gate_are_explained(tmp_path: Path) -> None:
     assert "not the same shifts" in notes["Two families of shifts"]
     assert "leave an image alone" in notes["Gate"]
     assert "changed prediction counts as a loss" in notes["Score"]
+
+
+def test_the_command_line_and_the_page_count_the_same_patients(result: Robustness) -> None:
+    """Two of four held-out patients have no defined score: it is two that were compared, in two tests a place."""
+    out = {case.name for case in result.plan.source.held_out[:2]}
+    scores = result.scores.assign(value=result.scores["value"].mask(result.scores["case"].isin(out)))
+    few = replace(result, scores=scores)
+    assert caution(few).startswith("2 patients are too few for a test")
+    assert "for 4 comparisons 1.000" in caution(few)
+    assert caution(few) == portrait(few, subject="", command="").caution

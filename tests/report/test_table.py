@@ -116,3 +116,18 @@ def test_names_of_tables_are_names_of_files(make_report: Any) -> None:
     odd = report.summary.replace({"metric": {"nsd": "nsd/../2 mm"}})
     names = [t.name for t in all_tables(make_report(summary=odd))]
     assert names == ["headline", "differences", "metric_nsd____2_mm", "metric_hd95"]
+
+
+def test_rows_of_too_few_patients_are_marked(make_report: Any) -> None:
+    """Two tests of 7 patients: 2 / 64 is below 0.05; of 6 patients, 2 / 32 is not, whatever the differences."""
+    report = make_report()
+    others = report.comparisons.assign(n_patients=24)
+    inside = others["domain"] == "vendor A"
+    few = others.assign(n_patients=others["n_patients"].mask(inside, 6))
+    table = differences_table(make_report(comparisons=few))
+    marked = {row.group: "†" in row.cells[2].text for row in table.rows}
+    assert marked == {"vendor A (in-domain)": True, "vendor B (unseen)": False, "vendor C (unseen)": False}
+    assert "†: too few patients for a test" in table.caption
+    assert "A row without it may still be out of reach" in table.caption
+    enough = differences_table(make_report(comparisons=few.replace({"n_patients": {6: 7}})))
+    assert "†" not in enough.caption and not any("†" in cell.text for row in enough.rows for cell in row.cells)

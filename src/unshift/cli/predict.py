@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from unshift.cli.console import emit, guarded, messages, output
-from unshift.cli.options import speaking_of_options
+from unshift.cli.options import PREDICT, as_options, speaking_of_options
 from unshift.errors import DataError, UnshiftError
 from unshift.experiment.deployment import Accelerator, predict_files
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 @guarded
-@speaking_of_options()
+@speaking_of_options(PREDICT)
 def predict(
     bundle: Path = typer.Argument(help="A bundle: a folder or a zip.", show_default=False),
     images: list[Path] = typer.Argument(help="Image files, DICOM series folders, or folders of images."),
@@ -40,8 +40,10 @@ def predict(
         bundle, images, output_folder, accelerator=accelerator, probabilities=probabilities, trust=trust
     ):
         if isinstance(result, UnshiftError):
-            failed.append({"image": str(image), "error": str(result)})
-            messages.print(f"[red]not done[/red] {result}", highlight=False, soft_wrap=True)
+            error = as_options(str(result), PREDICT)
+            failed.append({"image": str(image), "error": error})
+            messages.print("[red]not done[/red]", end=" ")
+            messages.print(error, markup=False, highlight=False, soft_wrap=True)
         else:
             done.append({"image": str(image), "label_map": str(result)})
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from unshift.cli.console import Bars, emit, guarded, messages, output, table
-from unshift.cli.options import as_options, speaking_of_options
+from unshift.cli.options import ROBUSTIFY, as_options, speaking_of_options
 from unshift.config import parse, read_value
 from unshift.errors import ConfigError
 from unshift.evaluate.choice import NONE, Interval
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.given import Given, ModuleOptions, open_model, source_of_run
-from unshift.experiment.portrait import few_patients, restyled_taps, write_page
+from unshift.experiment.portrait import caution, restyled_taps, write_page
 from unshift.experiment.repair_plan import Plan, RobustifyConfig, describe_shifts, prepare
 from unshift.experiment.robustify import Robustness, execute, record
 from unshift.experiment.source import Source, open_source
@@ -26,6 +27,8 @@ mynet:build --weights state.pt --classes background,lesion --size 224,224 --imag
 MODULE = "A module of your own (package.module:function)"
 REPAIRS = "What is tried"
 COMPARISON = "How it is compared"
+_LIST = re.compile(r"(?=[^,]*,)[\w.+\-, ]*\w[\w.+\-, ]*")
+"""Numbers or words with commas between: no brackets, quotes or slashes, so that no path is taken apart."""
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +49,7 @@ Weights = Annotated[Path | None, _in(MODULE, "State of the module: .safetensors,
 AsBuilt = Annotated[bool, _in(MODULE, "The function returns the module trained.", param_decls=("--as-built",))]
 Arguments = Annotated[
     list[str],
-    _in(MODULE, "key=value of the function; channels=8,16 is a list.", param_decls=("--argument",)),
+    _in(MODULE, "key=value of the function; channels=8,16 is a list, path=/a,b a text.", param_decls=("--argument",)),
 ]
 Classes = Annotated[str, _in(MODULE, "In label order: background,lesion.")]
 Channels = Annotated[int, _in(MODULE, "Of the images that it takes.", min=1)]
@@ -86,7 +89,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 
 
 @guarded
-@speaking_of_options()
+@speaking_of_options(ROBUSTIFY)
 def robustify(
     model: Model,
     images: Images = None,
@@ -152,7 +155,7 @@ def run(plan: Plan, given: Given, folder: Path, *, dry_run: bool, as_json: bool)
     with Bars(plan.jobs) as bars:
         result = execute(plan, folder, listener=bars)
     command = " ".join(["unshift", *sys.argv[1:]])
-    page = write_page(result, subject=given.subject, command=command, wording=as_options)
+    page = write_page(result, subject=given.subject, command=command, wording=wording)
     show_result(result, page, as_json=as_json)
 
 
@@ -178,11 +181,16 @@ def show_taps(plan: Plan, given: Given) -> None:
     table("taps", ("tap", "stride", "channels"), rows)
 
 
+def wording(text: str) -> str:
+    """A message of the library in the words of this command."""
+    return as_options(text, ROBUSTIFY)
+
+
 def show_doubts(doubts: Iterable[str]) -> None:
     """What is odd about the model on its own images."""
     for doubt in doubts:
         messages.print("[bold yellow]Warning[/bold yellow]", end=" ")
-        messages.print(as_options(doubt), markup=False, highlight=False, soft_wrap=True)
+        messages.print(wording(doubt), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:
@@ -205,15 +213,15 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
 
 
 def show_result(result: Robustness, page: Path, *, as_json: bool) -> None:
-    """The table of candidates, what was chosen and why, and where everything lies."""
+    """Doubts that were not said before, the table of candidates, what was chosen and why, and where all lies."""
     if as_json:
         emit({"bundle": str(result.bundle), "report": str(page), **record(result)})
         return
-    show_doubts(result.doubts)
+    show_doubts(doubt for doubt in result.doubts if doubt not in result.plan.doubts.values())
     if not result.plan.source.is_labeled:
         output.print("No labels: agreement shows stability, not accuracy.", highlight=False)
     show_candidates(result)
-    few = few_patients(result)
+    few = caution(result)
     if few:
         output.print(few, style="dim", highlight=False, soft_wrap=True)
     output.print(result.choice.reason, highlight=False, soft_wrap=True)
@@ -223,7 +231,8 @@ def show_result(result: Robustness, page: Path, *, as_json: bool) -> None:
         output.print(f"Units at: {', '.join(units)}.", highlight=False, soft_wrap=True)
     failed = [check for check in result.checks if not check.holds]
     for check in failed:
-        messages.print(f"[red]does not hold[/red] {check.name}: {check.detail}", highlight=False, soft_wrap=True)
+        messages.print("[red]does not hold[/red]", end=" ")
+        messages.print(f"{check.name}: {check.detail}", markup=False, highlight=False, soft_wrap=True)
     if not failed:
         output.print(
             f"All {len(result.checks)} checks hold: the saved bundle predicts as in memory; at strength 0 units change "
@@ -288,9 +297,27 @@ def _settings(arguments: Sequence[str], option: str) -> dict[str, Any]:
         key, equals, text = argument.partition("=")
         if not equals or not key:
             raise ConfigError(f"{option} {argument!r}: no '='; write key=value, for example base_channels=32.")
-        is_list = "," in text and text.lstrip()[:1] not in ("[", "{", "'", '"')
-        found[key] = read_value(f"[{text}]" if is_list else text)
+        found[key] = _value(text, f"{option} {argument!r}")
     return found
+
+
+def _value(text: str, where: str) -> Any:
+    """Numbers or words with commas between as a list; everything else as a recipe would read it.
+
+    Raises:
+        ConfigError: not YAML, with the text as it was typed; or a tuple of Python, which YAML takes for a word.
+    """
+    if text.lstrip().startswith("("):
+        raise ConfigError(f"{where}: a tuple; a list is required. Write [INSTANCE, {{affine: true}}] or 8,16.")
+    if _LIST.fullmatch(text):
+        return [read_value(word) for word in _words(text)]
+    try:
+        return read_value(text)
+    except ConfigError as error:
+        reason = str(error).partition(": must be YAML. ")[2]
+        raise ConfigError(
+            f"{where}: a number, a word, a list such as 8,16 or YAML is required ({reason}). Quote a text that is none."
+        ) from None
 
 
 def _described(output_kind: str, **texts: str) -> dict[str, Any]:

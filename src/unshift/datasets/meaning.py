@@ -40,7 +40,7 @@ def to_labels(
         raise LabelsOutsideTask(
             f"{path}: holds {len(wrong)} value(s) outside the task ({shown}), of {len(found)} found; required are "
             f"{required} for the classes {', '.join(task.classes)}. Correct the mask (was it saved with loss?), "
-            "or declare its values in the dataset's settings."
+            "or declare its `values` in the dataset's settings."
         )
     if all(table[value] == value for value in found):
         return stored
@@ -77,7 +77,7 @@ def to_channels(image: Float[Tensor, "stored *space"], channels: int, *, path: P
         return (image * weights).sum(dim=0, keepdim=True)
     raise DataError(
         f"{path}: has {stored} channel(s); the task has {channels}, and only grey and colour are converted into each "
-        "other. Set channels to the file's number, or convert the file."
+        "other. Set `channels` to the file's number, or convert the file."
     )
 
 

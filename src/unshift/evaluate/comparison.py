@@ -97,6 +97,35 @@ def least_p(patients: int) -> float:
     return min(1.0, 2.0 ** (1 - patients))
 
 
+def least_adjusted(table: pd.DataFrame) -> Float[np.ndarray, " row"]:
+    """No adjusted p value of a row can be smaller than this, whatever the differences; NaN where nothing was tested.
+
+    Of the tests of a metric, those with more patients may come first in Holm's order; the first of the others has
+    their number as its factor, so that ``p_holm`` is at least (tests of no more patients) × 2^(1 − patients). That a
+    value is below the level is necessary for a clear difference and not sufficient: patients whose difference is 0
+    (images that a gate left alone) do not count in the test.
+
+    Args:
+        table: columns metric, p_holm and n_patients of :func:`compare`.
+    """
+    least = np.full(len(table), np.nan)
+    patients, tested = table["n_patients"].to_numpy(dtype=int), table["p_holm"].notna().to_numpy()
+    for metric in table["metric"].unique():
+        family = np.flatnonzero((table["metric"] == metric).to_numpy() & tested)
+        for row in family:
+            others = int((patients[family] <= patients[row]).sum())
+            least[row] = min(1.0, others * least_p(int(patients[row])))
+    return least
+
+
+def few_patients(table: pd.DataFrame, *, confidence: float = 0.95) -> str:
+    """:func:`too_few` of a table of :func:`compare` with one metric: its scored patients and its defined p values."""
+    if table.empty:
+        return ""
+    tests = int(table["p_holm"].notna().sum())
+    return too_few(int(table["n_patients"].max()), tests, confidence=confidence)
+
+
 def too_few(patients: int, tests: int, *, confidence: float = 0.95) -> str:
     """What a comparison of so few patients cannot say; empty where there are enough.
 

@@ -45,7 +45,7 @@ def low_score(dice: float, images: int) -> dict[str, str]:
     text = (
         f"The network as it is reaches {100 * dice:.0f} Dice points on {images} of its own source images. If it is "
         "better than that, something was declared wrongly: what its output means (`output`), `mean` and `deviation` "
-        "of its input, the order of the task's classes, or which images are its source."
+        "of its input, the order of the task's `classes`, or which images are its source."
     )
     return {SCORE: text}
 

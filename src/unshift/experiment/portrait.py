@@ -11,7 +11,7 @@ import pandas as pd
 from unshift.config import to_yaml
 from unshift.contracts import Tap
 from unshift.evaluate.choice import IN_DOMAIN, NONE, overall
-from unshift.evaluate.comparison import compare, too_few
+from unshift.evaluate.comparison import compare, few_patients
 from unshift.evaluate.score import EvaluateConfig
 from unshift.evaluate.statistics import summarize
 from unshift.experiment.candidates import GATED, Fitted, named
@@ -55,7 +55,7 @@ def portrait(result: Robustness, *, subject: str, command: str) -> RepairReport:
         choice=result.choice,
         rule=rule(plan.config.tolerance),
         summary=place_means(result.scores),
-        comparisons=compare(overall(result.scores), baseline=NONE, config=_CONFIG, seed=plan.config.seed),
+        comparisons=comparisons(result),
         shifts=shifts,
         taps=[(tap.name, tap.stride, tap.channels, used) for tap, used in restyled_taps(result)],
         distances=result.distances,
@@ -72,10 +72,14 @@ def portrait(result: Robustness, *, subject: str, command: str) -> RepairReport:
     )
 
 
-def few_patients(result: Robustness) -> str:
-    """What a comparison of so few patients cannot say; empty where there are enough."""
-    patients = len({case.patient for case in result.plan.source.held_out})
-    return too_few(patients, 2 * (len(result.fitted) - 1), confidence=_CONFIG.confidence)
+def comparisons(result: Robustness) -> pd.DataFrame:
+    """Every candidate minus ``none``, in-domain and over the shifts."""
+    return compare(overall(result.scores), baseline=NONE, config=_CONFIG, seed=result.plan.config.seed)
+
+
+def caution(result: Robustness) -> str:
+    """What a comparison of so few patients cannot say, as the page says it; empty where there are enough."""
+    return few_patients(comparisons(result), confidence=_CONFIG.confidence)
 
 
 def rule(tolerance: float) -> str:

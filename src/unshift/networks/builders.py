@@ -130,18 +130,18 @@ def trusted(ref: MemberRef, trust: Sequence[str] = ()) -> MemberRef:
     if not isinstance(builder, str) or not isinstance(arguments, Mapping) or not _in_known(module_name):
         raise BundleError(
             f"bundle: its network is built by {builder!r}, which is foreign code: loading would run it. If you trust "
-            f"who made the bundle, name it: trust={[builder]!r}. Built without asking: classes of {', '.join(KNOWN)}."
+            f"who made the bundle, name it: `trust={[builder]!r}`. Built without asking: classes of {', '.join(KNOWN)}."
         )
     found = find_builder(builder)
     library = module_name.partition(".")[0]
     if not (inspect.isclass(found) and issubclass(found, nn.Module) and found.__module__.startswith(f"{library}.")):
         raise BundleError(
-            f"bundle: {builder!r} is no network class of {library}. If you trust it: trust={[builder]!r}."
+            f"bundle: {builder!r} is no network class of {library}. If you trust it: `trust={[builder]!r}`."
         )
     named = [text for text in _texts(arguments) if any(sign in text for sign in ":/\\")]
     if named:
         raise BundleError(
-            f"bundle: arguments of {builder} name files or addresses: {named}. If you trust it: trust={[builder]!r}."
+            f"bundle: arguments of {builder} name files or addresses: {named}. If you trust it: `trust={[builder]!r}`."
         )
     accepted = inspect.signature(found).parameters
     off = {name: value for name, value in FETCHING.items() if name in accepted}

@@ -206,7 +206,9 @@ class Own(Network):
         return torch.cat([torch.zeros_like(found), found], dim=1) if binary else found
 
     def _shape_problem(self, found: list[int], expected: list[int]) -> str:
-        begin = f"{self._name}: its output is {found}; output: {self.config.output} of {self.task.num_classes} classes"
+        begin = (
+            f"{self._name}: its output is {found}; `output: {self.config.output}` of {self.task.num_classes} classes"
+        )
         if self.config.output == "sigmoid" and (self.task.num_classes != 2 or found[1:2] != [1]):
             return (
                 f"{begin} is not possible. One logit for the only foreground class is; labels that overlap "
@@ -218,7 +220,7 @@ class Own(Network):
             hint = " For one logit of the only foreground class set `output: sigmoid`."
         elif found[2:] != expected[2:]:
             hint = " Let the module resize its logits to the images' size."
-        return f"{begin} needs {expected}.{hint} See `select` and the task's classes."
+        return f"{begin} needs {expected}.{hint} See `select` and the task's `classes`."
 
     # ------------------------------------------------------------------------------------------------ building
 
@@ -241,7 +243,7 @@ class Own(Network):
                 continue
             if len(values) != self.in_channels:
                 raise ConfigError(
-                    f"{self._name}: {name} has {len(values)} entries; the input has {self.in_channels} channel(s)."
+                    f"{self._name}: `{name}` has {len(values)} entries; the input has {self.in_channels} channel(s)."
                 )
             getattr(self, f"input_{name}").copy_(torch.tensor(values))
             if self.origin == FROM_SCRATCH:
@@ -280,8 +282,8 @@ class Own(Network):
             size, channels = times(tuple(probe.shape[2:])), probe.shape[1]
             raise ConfigError(
                 f"{self._name}: its forward fails on a made-up image of {channels} channel(s) and {size} pixels "
-                f"({reason}). If it takes another number of channels, change the task's channels; if it takes certain "
-                "sizes only, set `probe` to one of them."
+                f"({reason}). If it takes another number of channels, change the task's `channels`; if it takes "
+                "certain sizes only, set `probe` to one of them."
             ) from None
 
     def _probe(self) -> tuple[Tensor, tuple[int, ...]]:

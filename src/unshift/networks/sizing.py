@@ -39,7 +39,7 @@ def check_input(network: Network, images: Tensor, *, name: str = "") -> None:
     if images.shape[1] != network.in_channels:
         raise ShapeMismatch(
             f"{name}: images have {images.shape[1]} channel(s); the network was built for {network.in_channels}. "
-            "Check the task's channels and the input's neighbours."
+            "Check the task's `channels` and the input's `neighbours`."
         )
     sides = tuple(images.shape[2:])
     # Whether there are instance norms matters, and is looked up, for small images only.

@@ -90,7 +90,7 @@ class DIN(StyleUnits):
         if self.config.objective != "task" and not content:
             raise DataError(
                 f"din: no content image; objective {self.config.objective!r} needs one or more. Ask for some "
-                "(content.count; textures where there is no folder of photographs), or set objective: task."
+                "(`content.count`; textures where there is no folder of photographs), or set `objective: task`."
             )
         with frozen(network):
             if self.config.objective == "statistics":

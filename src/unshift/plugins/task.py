@@ -79,7 +79,7 @@ def labeled(network: Network, samples: Sequence[Sample], supervision: str) -> li
         if sample.label_map is None:
             raise DataError(
                 f"Case {sample.case!r}: no label map; din with objective task needs one of every style image. "
-                "Give labeled source images, or set supervision: network."
+                "Give labeled source images, or set `supervision: network`."
             )
     return list(samples)
 

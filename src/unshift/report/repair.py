@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from unshift.evaluate.choice import IN_DOMAIN, NONE, SHIFTS, Choice, Interval, Standing
-from unshift.evaluate.comparison import too_few
+from unshift.evaluate.comparison import few_patients
 from unshift.report.axis import Axis, axis_over
 from unshift.report.content import GalleryItem
 from unshift.report.figure import Forest, Whisker
@@ -70,10 +70,7 @@ class RepairReport:
     @property
     def caution(self) -> str:
         """What so few patients cannot say; no p value is shown then."""
-        if not len(self.comparisons):
-            return ""
-        tests = int(self.comparisons["p_holm"].notna().sum())
-        return too_few(int(self.comparisons["n_patients"].max()), tests, confidence=self.confidence)
+        return few_patients(self.comparisons, confidence=self.confidence)
 
     @property
     def measure(self) -> str:
