@@ -180,12 +180,14 @@ def page(table: pd.DataFrame, differences: dict[str, float], methods: pd.DataFra
 
 Mean and deviation in CIE-Lab, one 768 × 512 RGB picture: planes of floats for ours, 8-bit arrays for the peers and for
 the row that says so. Fastest of {repeats} alternating calls, by the clock and in processor time of all threads. Other
-work on the machine, as its load average when done: {os.getloadavg()[1]:.1f}; above the number of cores the clock counts
-waiting (more of it in longer calls) and two threads wait for each other, so that processor time of one thread is the
-figure to trust. Goal: {GOAL:g} × {PEER}, which looks at the reference anew for each image; a run of ours keeps its
-statistics. Mean difference to scikit-image, which is rounded to 8 bits, in grey levels: {apart}.
+work on the machine, as its load average when done: {os.getloadavg()[1]:.1f}. Above the number of cores the clock counts
+waiting, more of it in longer calls, and two threads wait for each other: processor time of one thread is then the
+figure to trust. Goal, on two cores: {GOAL:g} × {PEER}, which looks at the reference anew for each image; a run of ours
+keeps its statistics.
 
 {markdown(table)}
+
+Mean difference to scikit-image, which is rounded to 8 bits, in grey levels: {apart}.
 
 Every method, one thread, float32 planes in and out, the reference kept:
 

@@ -1,9 +1,9 @@
 """CIE-Lab and back on the CPU in float32, more than twice as fast as the plain formulas of ``color_spaces``.
 
 An image is worked on in pieces that stay in the processor's cache, in buffers that are kept. Powers are polynomials
-(Lawson's weighted least squares), of the value or of its fourth root, which processors have as two reciprocal square
-roots. The straight lines near black are part of them: with b = max(x, knee), a curve is p(b) + slope · (x - b). Factors
-that all pixels share are left to the matrices between the curves.
+(Lawson's weighted least squares), of the value or of its fourth root, which is two reciprocal square roots. The
+straight lines near black are part of them: with b = max(x, knee), a curve is p(b) + slope · (x - b). Factors that all
+pixels share are left to the matrices between the curves.
 
 Errors: sRGB to light 0.004 grey levels of 8 bits, light to sRGB 0.009, the cube root 7e-7. No gradients;
 ``color_spaces`` has them.
@@ -21,7 +21,7 @@ from torch import Tensor
 from unshift.normalizations.color_spaces import DELTA, LAB, LAB_OFFSET, RGB_TO_WHITE
 
 PIECE = 65536
-"""Pixels worked on at once: five buffers of three planes take 4 MB."""
+"""Pixels worked on at once: three buffers of three planes take 2 MB."""
 _KNEE, _LIGHT_KNEE = 0.04045, 0.04045 / 12.92
 _SLOPE = 1 / (3 * DELTA**2)
 _TO_LIGHT = (8.716130492e-4, 3.45012526e-2, 0.4981244589, 0.7718933087, -0.5411775639, 0.3234355695, -8.768005256e-2)
@@ -32,19 +32,23 @@ _FROM_LIGHT = (-6.461153377e-2, 0.196135863, 1.122681564, -0.3355014229, 8.13298
 """1.055 q^(5/3) - 0.055 of q = x^(1/4), x in [0.0031308, 1]."""
 
 
-def _with_line(coefficients: tuple[float, ...], power: int, slope: float) -> tuple[float, ...]:
-    """``coefficients`` of a polynomial less ``slope`` times a power: what remains of ``slope · (x - b)`` is linear."""
-    return tuple(c - slope * (index == power) for index, c in enumerate(coefficients))
+def _horner(coefficients: tuple[float, ...], power: int, slope: float, *, scale: float) -> list[Tensor]:
+    """Coefficients of a polynomial less ``slope · x^power``, of ``scale`` times its argument, from the highest down.
+
+    What is left of ``slope · (x - b)`` is linear. The highest is made 1, or -1 with ``scale`` other than 1.
+    """
+    terms = [c - slope * (index == power) for index, c in enumerate(coefficients)]
+    terms = [c / scale**index for index, c in enumerate(terms)] if scale != 1 else [c / terms[-1] for c in terms]
+    return [torch.tensor(c) for c in terms[::-1]]
 
 
-_LIGHT_TERMS = _with_line(_TO_LIGHT, 1, 1 / 12.92)
-_ROOT_TERMS = _with_line(_ROOT, 4, _SLOPE)
-_RGB_TERMS = _with_line(_FROM_LIGHT, 4, 12.92)
-_SCALE = _RGB_TERMS[1]
-"""Light is given times ``_SCALE``⁴, so that the fourth root has its factor already."""
-_RGB_SCALED = tuple(c / _SCALE**power for power, c in enumerate(_RGB_TERMS))
-_TO_WHITE = (RGB_TO_WHITE * _LIGHT_TERMS[1]).float()
-_TO_LAB, _FROM_LAB = (LAB * _ROOT_TERMS[1]).float(), torch.linalg.inv(LAB)
+_LIGHT_TERMS = _horner(_TO_LIGHT, 1, 1 / 12.92, scale=1)
+_ROOT_TERMS = _horner(_ROOT, 4, _SLOPE, scale=1)
+_SCALE = (12.92 - _FROM_LIGHT[4]) ** 0.25
+"""Light is given times ``_SCALE``⁴, so that the highest coefficient is -1 and no factor remains."""
+_RGB_TERMS = _horner(_FROM_LIGHT, 4, 12.92, scale=_SCALE)
+_TO_WHITE = (RGB_TO_WHITE * _TO_LIGHT[-1]).float()
+_TO_LAB, _FROM_LAB = (LAB * _ROOT[-1]).float(), torch.linalg.inv(LAB)
 _OFFSET = LAB_OFFSET[:, None].float()
 _TO_RGB = (torch.linalg.inv(RGB_TO_WHITE) * _SCALE**4).float()
 _kept = threading.local()
@@ -65,10 +69,10 @@ def encode_lab(
     for index, (source, target) in enumerate(zip(images.flatten(2), lab.flatten(2), strict=True)):
         sums = _Moments(None if inside is None else inside[index])
         for rgb, piece in zip(source.split(PIECE, 1), target.split(PIECE, 1), strict=True):
-            light, *spare = _buffers(piece)
-            _to_light(rgb, light, *spare[:3])
-            white = torch.mm(_TO_WHITE, light, out=spare[0])
-            _to_curve(white, light, *spare[1:])
+            light, white, other = _buffers(piece)
+            _to_light(rgb, light, other)
+            torch.mm(_TO_WHITE, light, out=white)
+            _to_curve(white, light, other)
             torch.addmm(_OFFSET, _TO_LAB, light, out=piece)
             sums.add(piece, light)
         rows.append(sums.result())
@@ -83,11 +87,11 @@ def decode_lab_(
         matrix = (_FROM_LAB * factor).float()
         constant = (_FROM_LAB @ (shift - LAB_OFFSET)).float()[:, None]
         for piece in image.split(PIECE, 1):
-            curved, light, *spare = _buffers(piece)
+            curved, light, other = _buffers(piece)
             torch.addmm(constant, matrix, piece, out=curved)
-            _from_curve_(curved, *spare[:2])
+            _from_curve_(curved, light, other)
             torch.mm(_TO_RGB, curved, out=light)
-            _from_light(light, piece, curved, *spare[:2])
+            _from_light(light, piece, other)
     return lab
 
 
@@ -134,24 +138,24 @@ class _Moments:
 
 
 def _buffers(piece: Float[Tensor, "3 n"]) -> Iterator[Float[Tensor, "3 n"]]:
-    """Five of the piece's shape, the same ones for every piece of a thread."""
+    """Three of the piece's shape, the same ones for every piece of a thread."""
     if not hasattr(_kept, "buffers"):
-        _kept.buffers = torch.empty(5, 3 * PIECE)
+        _kept.buffers = torch.empty(3, 3 * PIECE)
     return (buffer[: piece.numel()].view(piece.shape) for buffer in _kept.buffers)
 
 
-def _to_light(rgb: Tensor, out: Tensor, bent: Tensor, *spare: Tensor) -> None:
-    """Light, divided by the first coefficient of ``_LIGHT_TERMS``."""
+def _to_light(rgb: Tensor, out: Tensor, bent: Tensor) -> None:
+    """Light, divided by the highest coefficient of ``_TO_LIGHT``."""
     torch.clamp_min(rgb, _KNEE, out=bent)
-    _polynomial(bent, _LIGHT_TERMS, out, *spare)
-    out.add_(rgb, alpha=1 / (12.92 * _LIGHT_TERMS[1]))
+    _polynomial(bent, _LIGHT_TERMS, out)
+    out.add_(rgb, alpha=1 / (12.92 * _TO_LIGHT[-1]))
 
 
-def _to_curve(light: Tensor, out: Tensor, root: Tensor, *spare: Tensor) -> None:
-    """The curve of Lab, divided by the first coefficient of ``_ROOT_TERMS``."""
+def _to_curve(light: Tensor, out: Tensor, root: Tensor) -> None:
+    """The curve of Lab, divided by the highest coefficient of ``_ROOT``."""
     torch.clamp_min(light, DELTA**3, out=root).rsqrt_().rsqrt_()
-    _polynomial(root, _ROOT_TERMS, out, *spare)
-    out.add_(light, alpha=_SLOPE / _ROOT_TERMS[1])
+    _polynomial(root, _ROOT_TERMS, out)
+    out.add_(light, alpha=_SLOPE / _ROOT[-1])
 
 
 def _from_curve_(values: Tensor, bent: Tensor, cube: Tensor) -> None:
@@ -161,21 +165,16 @@ def _from_curve_(values: Tensor, bent: Tensor, cube: Tensor) -> None:
     torch.add(cube, values, alpha=1 / _SLOPE, out=values)
 
 
-def _from_light(light: Tensor, out: Tensor, root: Tensor, *spare: Tensor) -> None:
+def _from_light(light: Tensor, out: Tensor, root: Tensor) -> None:
     """RGB of light times ``_SCALE``⁴, clipped."""
     torch.clamp_min(light, _LIGHT_KNEE * _SCALE**4, out=root).rsqrt_().rsqrt_()
-    _polynomial(root, _RGB_SCALED, out, *spare)
+    _polynomial(root, _RGB_TERMS, out)
     out.add_(light, alpha=12.92 / _SCALE**4).clamp_(0, 1)
 
 
-def _polynomial(x: Tensor, terms: tuple[float, ...], out: Tensor, square: Tensor, other: Tensor) -> None:
-    """Divided by ``terms[1]``: pairs of terms, each in two steps, from the highest down; of degree 4 or 6."""
-    torch.mul(x, x, out=square)
-    high, low = (other, out) if len(terms) == 5 else (out, other)
-    top = len(terms) - 3
-    torch.add(x, terms[top] / terms[top + 1], out=high)
-    high.add_(square, alpha=terms[top + 2] / terms[top + 1])
-    for index in range(top - 2, -1, -2):
-        torch.add(x, terms[index] / terms[index + 1], out=low)
-        low.addcmul_(square, high, value=terms[index + 3] / terms[index + 1])
-        high, low = low, high
+def _polynomial(x: Tensor, terms: list[Tensor], out: Tensor) -> None:
+    """Horner's scheme, one step a coefficient; the highest is 1 or -1."""
+    highest, second, *rest = terms
+    torch.add(second, x, alpha=round(float(highest)), out=out)
+    for term in rest:
+        torch.addcmul(term, x, out, out=out)
