@@ -2,7 +2,9 @@
 
 Its deepest tap, for the image as the network sees it: preprocessed and resized to the network's input (also where it
 predicts by windows). Of a volume under a 2-D network the slices' features are averaged. Not of the paper, which asks an
-ImageNet network: this one knows the organ and is there wherever the bundle is.
+ImageNet network: this one is there wherever the bundle is, and tells images of its own organ apart. It is a poor judge
+of anything else: of 30 fundus photographs, a polyp segmenter called 2 unlike its source; ``lite2`` called all 30 so,
+and of 60 held-out source images both called none.
 """
 
 from __future__ import annotations
