@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from robust_models import disc_bundle, write_discs
 from unshift.cli.main import build
+from unshift.errors import DataError
 from unshift.export.bundle import load_bundle, save_bundle
 
 MODULE = """
@@ -235,15 +236,17 @@ def test_what_is_doubted_is_said_once(place: Path) -> None:
     assert "All outputs of the network lie in [0, 1]" in page
 
 
-def test_predicting_says_of_each_image_what_it_can_do(place: Path) -> None:
-    (place / "new [red]").mkdir()
-    Image.fromarray(np.zeros((48, 48, 4), np.uint8), "RGBA").save(place / "new [red]" / "four.tif")
-    (place / "new [red]" / "bad.png").write_bytes(b"no picture")
-    texts = ["predict", "model", "new [red]", "--output", "said"]
+def test_predicting_says_of_each_image_what_it_can_do(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an option that `unshift predict` lacks, nor a path taken for color markup."""
+    words = "x [red].npy: has 2 channel(s). Set `channels` to the file's number; name it: `trust=['net:build']`."
+    monkeypatch.setattr("unshift.cli.predict.predict_files", lambda *_, **__: [(Path("x.npy"), DataError(words))])
+    texts = ["predict", "model", "x.npy"]
     result = CliRunner().invoke(build(texts), texts)
     assert result.exit_code == 1
-    assert "not done new [red]/bad.png: " in said(result)
-    assert "--channels" not in said(result) and "--set" not in said(result)
+    shown = words.replace("`trust=['net:build']`", "--trust net:build")
+    assert f"not done {shown}" in said(result)
+    document = json.loads(CliRunner().invoke(build([*texts, "--json"]), [*texts, "--json"]).stdout)
+    assert document["failed"] == [{"image": "x.npy", "error": shown}]
 
 
 def test_a_module_of_one_size_goes_with_a_probe(place: Path) -> None:
