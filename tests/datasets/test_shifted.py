@@ -152,6 +152,17 @@ def test_domains_of_the_original_may_hold_a_plus() -> None:
     assert torch.equal(dataset.read_image(dataset.cases("A+gain@0.5")[0]).image, original.image)
 
 
+def test_only_the_domains_that_are_shifted_need_be_in_the_folder(write, tmp_path: Path) -> None:
+    write("PolypGen-C4/images/a.png", np.zeros((12, 12, 3)))
+    write("PolypGen-C4/masks/a.png", np.zeros((12, 12)))
+    names, root = ["PolypGen-C4", "PolypGen-C4+sensor_noise@2"], tmp_path / "data"
+    dataset = opened(root, of="polyp", simulator="photo", domains=names)
+    assert dataset.original.domains == ("PolypGen-C4",)
+    assert [case.name for case in dataset.cases(names[1])] == ["a"]
+    with pytest.raises(DataError, match="PolypGen-C1"):
+        opened(root, of="polyp", simulator="photo", domains=["PolypGen-C1+sensor_noise@2"])
+
+
 def test_photographs() -> None:
     inner = {"name": "phantom", "world": "endoscopy", "cases": 1, "size": 48, "domains": ["clinic"]}
     dataset = opened(None, of=inner, simulator="photo", domains=["clinic", "clinic+haze@0.5"])

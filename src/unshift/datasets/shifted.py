@@ -23,6 +23,7 @@ from unshift import config, discover
 from unshift.config import MemberRef
 from unshift.contracts import Card, Dataset
 from unshift.datasets.opening import open_dataset
+from unshift.datasets.paired import CardConfig
 from unshift.errors import ConfigError, DataError, UnknownName
 from unshift.phantom import degradations, quality, vendor
 from unshift.phantom.knobs import Knobs
@@ -61,7 +62,7 @@ class Shifted(Dataset):
 
     def __init__(self, config: Config, root: Path | None = None) -> None:
         super().__init__(config, root)
-        self.original = _original(self.config.of, root)
+        self.original = _original(_narrowed(self.config.of, self.config.domains), root)
         self.card = _card(self.original.card)  # type: ignore[misc]
         self._machine = vendor.simulator(self.config.simulator)
         names = self.config.domains or self._all()
@@ -178,6 +179,18 @@ class Shifted(Dataset):
         if case.name not in cases:
             raise DataError(f"Case {case.key!r}: {domain!r} has no such case. Take it from cases(domain).")
         return cases[case.name]
+
+
+def _narrowed(reference: MemberRef | None, names: tuple[str, ...] | None) -> MemberRef | None:
+    """The reference with the published domains that ``names`` are shifts of: the others need not be in the folder."""
+    if reference is None or names is None or "domains" in reference.settings:
+        return reference
+    member: type[Dataset] = discover.load("datasets", reference.name, where="dataset shifted: of")
+    own = dict.fromkeys(name.partition("+")[0] for name in names)
+    published = getattr(member, "published", ())
+    if not issubclass(member.Config, CardConfig) or not own.keys() <= set(published):
+        return reference
+    return MemberRef(name=reference.name, **reference.settings, domains=list(own))
 
 
 def _original(reference: MemberRef | None, root: Path | None) -> Dataset:
