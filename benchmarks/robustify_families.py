@@ -288,7 +288,10 @@ unshift predict out/bundle new --probabilities
 - **strength 0**: the library's own forward and the network with the saved units at strength 0 give the same bits on
   {images} images (and at strength 1 they do not).
 - **largest difference**: of a probability, between `unshift predict` on two images of another machine and the network
-  in memory (the object that was trained, not read from a file) with the saved units; **labels that differ**: pixels.
+  in memory (the object that was trained, not read from a file) with the units of the bundle; **labels that differ**:
+  pixels. This is a test of the network's way into the bundle and out again. The units are read from the bundle on
+  both sides: were they damaged while they were saved, it would not show here, but in the check of `robustify` that
+  its bundle predicts as in memory, which the next column counts.
 - **checks**: those that `robustify` makes of itself. The weights in memory and all files of the user were the same
   afterwards, else there would be no page.
 - **seconds**: of `robustify` and of `predict`, starting Python and importing libraries included.
