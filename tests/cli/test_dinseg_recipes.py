@@ -25,6 +25,8 @@ TABLE_2 = {
     "din_single": ("din", "single"),
     "din_multi": ("din", "multi"),
 }
+SLOW = ("style_segor", "wct_ain")  # on full-size photographs they take hours on a CPU
+SAME = ("din_single",)  # as adain_single, of which the theory says so and the other pages show it
 SHARED = (
     "dataset",
     "protocol",
@@ -78,13 +80,17 @@ def test_the_tables_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize("name", ["phantom_table2", "fetal_head_table2"])
-def test_quick_versions_have_every_row_of_table_2_and_ours(name: str) -> None:
+def test_quick_versions_have_every_row_of_table_2(name: str) -> None:
     found = repairs(read_recipe(RECIPES / "dinseg" / f"{name}.yaml"))
     assert found.items() >= TABLE_2.items()
+    assert "histogram_matching" in found
+
+
+@pytest.mark.parametrize("name", ["phantom", "fetal_head"])
+def test_ours_stand_beside_the_papers(name: str) -> None:
+    found = repairs(read_recipe(RECIPES / "dinseg" / f"{name}.yaml"))
+    assert found.items() >= {k: v for k, v in TABLE_2.items() if k not in SLOW}.items()
     assert {"histogram_matching", "din_task_multi", "din_task_gated"} <= found.keys()
-
-
-SLOW = ("style_segor", "wct_ain")  # on full-size photographs they take hours on a CPU
 
 
 @pytest.mark.parametrize("name", ["breast_us", "polyp", "fundus_vessel"])
@@ -92,7 +98,7 @@ def test_real_recipes_share_the_quick_ones_trainings(name: str) -> None:
     recipe, quick = read_recipe(RECIPES / "dinseg" / f"{name}.yaml"), read_recipe(RECIPES / name / "quick.yaml")
     for field in SHARED:
         assert getattr(recipe, field) == getattr(quick, field), field
-    assert repairs(recipe).items() >= {k: v for k, v in TABLE_2.items() if k not in SLOW}.items()
+    assert repairs(recipe).items() >= {k: v for k, v in TABLE_2.items() if k not in (*SLOW, *SAME)}.items()
     assert {p.objective.name for p in recipe.pipelines.values()} == {"erm"}
 
 

@@ -175,7 +175,7 @@ def test_features_learn_both_things() -> None:
         optimizer.step()
     after = learner.measure([batch])
     assert after["restore"] < 0.7 * before["restore"]
-    assert after["style"] < 0.5 * before["style"]
+    assert after["style"] < 0.7 * before["style"]
     assert all(p.grad is not None for p in learner.parameters())
 
 

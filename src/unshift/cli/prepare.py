@@ -16,7 +16,7 @@ from unshift.experiment.transfer import FULL_WIDTH, Source, Weights, prepare
 from unshift.normalizations.vgg import VggWeights, cache_folder
 from unshift.train.devices import Devices
 
-EXAMPLE = "Examples: [bold]unshift prepare vgg16 --content photographs/ --width 16[/bold], then \
+EXAMPLE = "Example: [bold]unshift prepare vgg16 --content photographs/ --width 16[/bold], then \
 [bold]unshift prepare wct_ain --content photographs/ --encoder auto[/bold]"
 
 
