@@ -175,7 +175,7 @@ def page(table: pd.DataFrame, differences: dict[str, float], methods: pd.DataFra
     apart = ", ".join(f"{name} {value:.2f}" for name, value in differences.items() if name != "scikit-image")
     return f"""# Speed of color transfer
 
-`python benchmarks/color.py` · {processor_name()}, {os.cpu_count()} cores · Python {platform.python_version()},
+`python benchmarks/color.py --repeats {repeats}` · {processor_name()}, {os.cpu_count()} cores · Python {platform.python_version()},
 {packages}
 
 Mean and deviation in CIE-Lab, one 768 × 512 RGB picture: planes of floats for ours, 8-bit arrays for the peers and for
