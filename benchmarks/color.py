@@ -175,8 +175,8 @@ def page(table: pd.DataFrame, differences: dict[str, float], methods: pd.DataFra
     apart = ", ".join(f"{name} {value:.2f}" for name, value in differences.items() if name != "scikit-image")
     return f"""# Speed of color transfer
 
-`python benchmarks/color.py --repeats {repeats}` · {processor_name()}, {os.cpu_count()} cores · Python {platform.python_version()},
-{packages}
+`python benchmarks/color.py --repeats {repeats}` · {processor_name()}, {os.cpu_count()} cores ·
+Python {platform.python_version()}, {packages}
 
 Mean and deviation in CIE-Lab, one 768 × 512 RGB picture: planes of floats for ours, 8-bit arrays for the peers and for
 the row that says so. Fastest of {repeats} alternating calls, by the clock and in processor time of all threads. Other
