@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from unshift.errors import BundleError, ConfigError, DataError
 from unshift.normalizations.bank import Bank
-from unshift.normalizations.color_methods import color_method
+from unshift.normalizations.color_methods import METHODS, color_method
 from unshift.normalizations.dcin import Dcin, DcinConfig
 from unshift.normalizations.references import as_batch, describe, fingerprint_of
 from unshift.normalizations.zscore import ZScore
@@ -214,3 +214,13 @@ def test_files_decide_the_key(tmp_path: Path) -> None:
     picture.write_bytes(b"x")
     names = [path.name for path in Dcin.files(DcinConfig(references=(str(picture), "global")))]
     assert names == ["expert.png", "color_methods.py"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_color_method_serves(name: str) -> None:
+    """Its own reference leaves an image as it is (8-bit Lab: within 3 grey levels, and half a one that rounds the image itself), another one's moves it."""
+    method = fitted(SOURCE[:4], references=("local", "global"), method=name)
+    for sample in SOURCE[:2]:
+        views = method.views(sample)
+        assert all(view.image.isfinite().all() and view.image.shape == sample.image.shape for view in views)
+        assert (views[0].image - sample.image).abs().max() <= (3.5 if name == "lab_8bit" else 1.01) / 255

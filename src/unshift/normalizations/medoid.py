@@ -45,15 +45,13 @@ def medoid(
         DataError: no vector, values that are not finite, or none is allowed.
     """
     _check(vectors, allowed)
-    rows = vectors[:, (vectors != 0).any(0)]  # bins that are empty everywhere add nothing to any distance
-    rows = rows - rows.mean(0)  # shorter vectors, smaller rounding errors
-    means, error = _screen(rows, progress or (lambda done, total: None))
+    exact = vectors[:, (vectors != 0).any(0)]  # bins that are empty everywhere add nothing to any distance
+    means, error = _screen(exact - exact.mean(0), progress or (lambda done, total: None))
     if allowed is not None:
         means[~allowed] = torch.inf
     near = (means <= means.min() + 2 * error).nonzero().flatten()
-    exact = vectors[:, (vectors != 0).any(0)]
     if len(near) > 1:
-        means, error = _products(exact.double(), near)
+        means, error = _products(exact, near)
         near = near[means <= means.min() + 2 * error]
     means = _differences(exact, near)
     tied = near[means <= means.min() * (1 + _TIE)].tolist()
@@ -94,11 +92,13 @@ def _screen(rows: Float[Tensor, "n k"], progress: Progress) -> tuple[Float[Tenso
 
 def _products(rows: Float[Tensor, "n k"], chosen: Tensor) -> tuple[Float[Tensor, " chosen"], float]:
     """Mean distances of the chosen by float64 products, and a bound of their error."""
-    squares, found = rows.square().sum(1), []
+    starts = range(0, len(rows), BLOCK)
+    squares = torch.cat([rows[j : j + BLOCK].double().square().sum(1) for j in starts])
+    found = []
     for part in chosen.split(BLOCK):
-        sums = torch.zeros(len(part), dtype=torch.float64, device=rows.device)
-        for j in range(0, len(rows), BLOCK):
-            block = torch.addmm(squares[j : j + BLOCK], rows[part], rows[j : j + BLOCK].T, alpha=-2)
+        left, sums = rows[part].double(), squares.new_zeros(len(part))
+        for j in starts:
+            block = torch.addmm(squares[j : j + BLOCK], left, rows[j : j + BLOCK].double().T, alpha=-2)
             sums += block.add_(squares[part, None]).clamp_min_(0).sqrt_().sum(1)
         found.append(sums / len(rows))
     return torch.cat(found), _error(rows, squares, torch.finfo(torch.float64).eps)
