@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+settings.register_profile("unshift", deadline=None)  # seconds say how busy the machine is, not whether code is right
+settings.load_profile("unshift")
 
 
 @pytest.fixture(scope="session")
