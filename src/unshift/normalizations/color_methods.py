@@ -6,6 +6,7 @@ Statistics of one method mean nothing to another: keep the name beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from unshift.normalizations.color_moments import Lab, Reinhard
 from unshift.normalizations.color_sliced import Sliced
 from unshift.normalizations.color_stain import Macenko
 
-__all__ = ["METHODS", "ColorMethod", "Degenerate", "color_method", "degenerate"]
+__all__ = ["METHODS", "ColorMethod", "Degenerate", "color_method", "degenerate", "source_files"]
 
 METHODS: Mapping[str, ColorMethod] = MappingProxyType(
     {method.name: method for method in (Lab(), Lab8Bit(), Reinhard(), MongeKantorovich(), Sliced(), Macenko())}
@@ -41,6 +42,11 @@ def color_method(name: str, *, where: str = "") -> ColorMethod:
     if name not in METHODS:
         raise UnknownName("color method", name, METHODS, where=where)
     return METHODS[name]
+
+
+def source_files() -> tuple[Path, ...]:
+    """The files whose code decides what a method does: scores that were made by other code are not these ones."""
+    return tuple(path for path in sorted(Path(__file__).parent.glob("color_*.py")) if path.stem != "color_transfer")
 
 
 class Degenerate(NamedTuple):

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -30,7 +30,7 @@ from unshift.config import Config
 from unshift.contracts import Normalization
 from unshift.errors import BundleError, DataError
 from unshift.normalizations.color_method import average
-from unshift.normalizations.color_methods import color_method, degenerate
+from unshift.normalizations.color_methods import color_method, degenerate, source_files
 from unshift.normalizations.references import as_batch, read_picture
 from unshift.sample import Sample
 
@@ -54,6 +54,11 @@ class ColorTransfer(Normalization):
         super().__init__(config)
         self._method = color_method(config.method)
         self._reference: Float[Tensor, " size"] | None = None
+
+    @classmethod
+    def files(cls, config: Any) -> tuple[Path, ...]:
+        """The picture, and the code that moves colors."""
+        return (*super().files(config), *source_files())
 
     def fit(self, samples: Iterable[Sample]) -> Self:
         """Average the statistics of source images, or take those of the named picture.

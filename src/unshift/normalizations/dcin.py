@@ -17,6 +17,7 @@ that is built once.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,10 +32,11 @@ from unshift.config import Config, MemberRef, parse
 from unshift.contracts import Network, Normalization
 from unshift.embedding import Embedding
 from unshift.errors import BundleError, ConfigError, DataError, UnknownName
-from unshift.normalizations import color_methods
+from unshift.normalizations import histograms, medoid, references
+from unshift.normalizations import nearest as nearest_rows
 from unshift.normalizations.approximate import ApproximateIndex
 from unshift.normalizations.bank import Bank, from_bytes, require_fingerprint, to_bytes
-from unshift.normalizations.color_methods import color_method, degenerate
+from unshift.normalizations.color_methods import color_method, degenerate, source_files
 from unshift.normalizations.histograms import Norm
 from unshift.normalizations.nearest import half_of, nearest, usual_likeness
 from unshift.normalizations.references import (
@@ -107,7 +109,7 @@ class Dcin(Normalization):
 
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
-        """Experts' pictures, the bank, what the embedding reads, and the source of the color methods."""
+        """Experts' pictures, the bank, what the embedding reads, and the code that chooses and moves colors."""
         named = [Path(reference) for reference in config.references if reference not in (GLOBAL, LOCAL)]
         named += [config.bank] if config.bank else []
         missing = [path for path in named if not path.is_file()]
@@ -117,7 +119,8 @@ class Dcin(Normalization):
             )
         member = discover.load("embeddings", config.embedding.name, where="dcin: embedding")
         own = parse(member.Config, config.embedding.settings, where="dcin: embedding")
-        return (*named, *member.files(own), Path(color_methods.__file__))
+        code = (Path(inspect.getfile(module)) for module in (member, histograms, medoid, nearest_rows, references))
+        return (*named, *member.files(own), *code, *source_files())
 
     def bind(self, network: Network, size: Sequence[int], before: Sequence[Normalization] = ()) -> None:
         """The network whose bottleneck may be the embedding, and what images have gone through."""
