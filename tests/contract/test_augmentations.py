@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unshift.contracts import Augmentation
+from unshift.contracts import Augmentation, MixingAugmentation
 from unshift.discover import load, names, summary
 
 MEMBERS = names("augmentations")
@@ -74,15 +74,32 @@ def test_only_the_generator_decides(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_images_do_not_mix(name: str) -> None:
-    """An image alone, with its own parameters, gives what it gave in the batch."""
+def test_images_mix_with_their_partner_or_not_at_all(name: str) -> None:
+    """An image alone (beside its partner, if it has one), with its own parameters, gives what it gave in the batch."""
     member, (images, label_maps) = build(name), example(SHAPES[0])
     parameters = member.draw(torch.Generator().manual_seed(5), images)
+    assert isinstance(member, MixingAugmentation) == ("partner" in parameters)
     whole, labels = member.apply(images, parameters), member.apply_label_maps(label_maps, parameters)
     for index in range(len(images)):
-        own = {key: value[index : index + 1] for key, value in parameters.items()}
-        torch.testing.assert_close(member.apply(images[index : index + 1], own)[0], whole[index])
-        assert torch.equal(member.apply_label_maps(label_maps[index : index + 1], own)[0], labels[index])
+        rows = [index]
+        own = {key: value[rows] for key, value in parameters.items()}
+        if "partner" in own:
+            rows = [index, int(own["partner"])]
+            own = {key: value[rows] for key, value in parameters.items()} | {"partner": torch.tensor([1, 0])}
+        torch.testing.assert_close(member.apply(images[rows], own)[0], whole[index])
+        assert torch.equal(member.apply_label_maps(label_maps[rows], own)[0], labels[index])
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_partners_come_from_another_domain_or_are_at_least_another_image(name: str) -> None:
+    member, (images, _) = build(name), example((6, 3, 16, 16))
+    if isinstance(member, MixingAugmentation):
+        domains = ("a", "b", "b", "b", "c", "a")
+        for seed in range(30):
+            partners = member.draw(torch.Generator().manual_seed(seed), images, domains)["partner"].tolist()
+            assert all(domains[partner] != own for partner, own in zip(partners, domains, strict=True))
+            unknown = member.draw(torch.Generator().manual_seed(seed), images)["partner"].tolist()
+            assert all(partner != row and 0 <= partner < 6 for row, partner in enumerate(unknown))
 
 
 @pytest.mark.parametrize("name", MEMBERS)

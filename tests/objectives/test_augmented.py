@@ -120,3 +120,13 @@ def test_unknown_augmentation_and_setting() -> None:
 
 def test_the_source_of_the_augmentations_decides_what_is_stored() -> None:
     assert {path.stem for path in AugmentedRisk.files(Config())} == {"views", "geometric", "photometric"}
+
+
+def test_views_that_mix_images_know_the_batchs_domains() -> None:
+    config = parse(Config, {"augmentations": ["amplitude_mix"]}, where="recipe")
+    batch = dataclasses.replace(example(), domains=("a", "a", "a", "a", "a", "b"))
+    images, _ = build(config).view(batch)
+    mixer = build(config).augmentations[0]
+    parameters = mixer.draw(batch.generator(), batch.images, batch.domains)  # type: ignore[call-arg]
+    assert parameters["partner"].tolist()[:5] == [5] * 5
+    assert torch.equal(images, mixer.apply(batch.images, parameters))

@@ -55,6 +55,18 @@ def test_neighboring_slices_share_one_draw_and_keep_their_order() -> None:
     assert torch.equal(augmented(many, label_maps, still, generator=generator(), channels=3)[0], many)
 
 
+def test_augmentations_that_mix_images_hear_of_their_domains() -> None:
+    images, label_maps = example()
+    members = build_augmentations([MemberRef(name="amplitude_mix")], where="test")
+    domains = ("a", "a", "a", "b")
+    found, _ = augmented(images, label_maps, members, generator=generator(), channels=3, domains=domains)
+    parameters = members[0].draw(generator(), images, domains)  # type: ignore[call-arg]
+    assert parameters["partner"].tolist()[:3] == [3, 3, 3]
+    assert torch.equal(found, members[0].apply(images, parameters))
+    unknown, _ = augmented(images, label_maps, members, generator=generator(), channels=3)
+    assert not torch.equal(found, unknown)
+
+
 def test_views_keep_float32_under_autocast_and_carry_no_gradient() -> None:
     images, label_maps = example()
     members = build_augmentations(LISTS, where="test")

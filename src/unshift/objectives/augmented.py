@@ -55,6 +55,7 @@ class AugmentedRisk(Objective):
             self.augmentations,
             generator=batch.generator(),
             channels=self.task.channels,
+            domains=batch.domains,
         )
 
 

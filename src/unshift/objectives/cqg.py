@@ -103,11 +103,9 @@ class ColorQuality(Objective):
 
         The second view is ``augmented``'s view of the same batch.
         """
-        generator, channels = batch.generator(), self.task.channels
-        first, label_maps = augmented(
-            batch.images, batch.label_maps, self.geometric, generator=generator, channels=channels
-        )
-        second, _ = augmented(first, label_maps, self.photometric, generator=generator, channels=channels)
+        settings = {"generator": batch.generator(), "channels": self.task.channels, "domains": batch.domains}
+        first, label_maps = augmented(batch.images, batch.label_maps, self.geometric, **settings)  # type: ignore[arg-type]
+        second, _ = augmented(first, label_maps, self.photometric, **settings)  # type: ignore[arg-type]
         return first, second, label_maps
 
     def _predicted(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

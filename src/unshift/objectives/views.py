@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unshift import config, discover
 from unshift.config import MemberRef
-from unshift.contracts import Augmentation
+from unshift.contracts import Augmentation, MixingAugmentation
 from unshift.errors import ConfigError
 from unshift.geometry import as_channels, as_slices
 
@@ -60,6 +60,7 @@ def augmented(
     *,
     generator: torch.Generator,
     channels: int,
+    domains: Sequence[str] = (),
 ) -> tuple[Float[Tensor, "batch channel *space"], Int[Tensor, "batch *space"]]:
     """Images and label maps after one draw of each augmentation, in order, in the images' own precision.
 
@@ -70,11 +71,15 @@ def augmented(
         augmentations: any number; none gives back what came in.
         generator: of all randomness.
         channels: of one slice.
+        domains: of the images, for augmentations that mix them.
     """
     slices = as_slices(images, channels)
     with torch.autocast(images.device.type, enabled=False):
         for augmentation in augmentations:
-            parameters = augmentation.draw(generator, slices)
+            if isinstance(augmentation, MixingAugmentation):
+                parameters = augmentation.draw(generator, slices, domains)
+            else:
+                parameters = augmentation.draw(generator, slices)
             slices = augmentation.apply(slices, parameters)
             label_maps = augmentation.apply_label_maps(label_maps, parameters)
     return as_channels(slices) if slices.ndim > images.ndim else slices, label_maps
