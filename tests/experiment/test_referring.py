@@ -12,7 +12,7 @@ from PIL import Image
 from experiment_recipes import tiny
 from unshift.errors import DataError
 from unshift.experiment.deployment import predict_files
-from unshift.experiment.referring import read_references, rows_of, write_references
+from unshift.experiment.referring import read_references, rows_of, warnings_of, write_references
 from unshift.experiment.run import run
 from unshift.sample import Prediction, Reference
 
@@ -26,6 +26,18 @@ def test_one_row_a_view(tmp_path: Path) -> None:
     assert (first["domain"], first["case"], first["kind"], first["reference"]) == ("NA", "c", "global", "C1/7")
     assert first["likeness"] != first["likeness"] and first["warning"] == ""
     assert (second["reference"], second["likeness"]) == ("C1/a, b", 0.875) and "cosine 0.875" in second["warning"]
+
+
+def test_warnings_are_counted_not_repeated() -> None:
+    rows = [("B", f"c{i}", "local", "A/1", 0.5, f"no similar source image: cosine 0.{i}") for i in range(5)]
+    rows += [("B", "c5", "local", "A/1", 0.9, ""), ("C", "c0", "global", "A/2", None, "")]
+    rows += [("", "mine", "expert", "e.png", None, "the reference is nearly black")]
+    similar, black = warnings_of(rows)
+    assert similar == (
+        "B: 5 of 6 images (c0, c1, c2, …): local reference: no similar source image; colors were moved all the same."
+    )
+    assert black.startswith("1 of 1 images (mine): expert reference: the reference is nearly black")
+    assert warnings_of([]) == []
 
 
 def test_without_references_there_is_no_file(tmp_path: Path) -> None:

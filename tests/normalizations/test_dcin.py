@@ -168,14 +168,12 @@ def test_bad_references_are_not_chosen_and_bad_experts_are_told(
     assert "the reference is nearly black" in caplog.text
 
 
-def test_an_image_unlike_the_source_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_unlike_the_source_is_warned_of() -> None:
     method = fitted(references=("local",))
     generator = torch.Generator().manual_seed(0)
     alien = photo(50).replace(image=(torch.rand(3, 40, 40, generator=generator) > 0.5).float() * 0.9 + 0.02)
-    with caplog.at_level(logging.WARNING):
-        [view] = method.views(alien)
+    [view] = method.views(alien)
     assert view.reference is not None and "no similar source image: cosine" in view.reference.warning
-    assert "Case 'c50': local reference" in caplog.text
     assert method.views(SOURCE[0])[0].reference.warning == ""  # type: ignore[union-attr]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ VERBS = (
 
 def main() -> None:
     """Entry point of the command ``unshift``."""
+    logging.basicConfig(format="%(levelname)s %(message)s")  # to standard error, from warnings on
+    logging.addLevelName(logging.WARNING, "Warning")
     build(sys.argv[1:])()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,14 @@ from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, DataError, UnshiftError
 from unshift.evaluate.score import EvaluateConfig, score, to_frame, write_scores
 from unshift.evaluate.statistics import summarize
-from unshift.experiment.referring import Row, rows_of, write_references
+from unshift.experiment.referring import Row, rows_of, warnings_of, write_references
 from unshift.experiment.testing import write_prediction
 from unshift.export.bundle import load_bundle
 from unshift.formats.reading import read_image, read_label_map
 from unshift.sample import Prediction, Sample, Score, Task
 from unshift.train.devices import Devices
 
+logger = logging.getLogger(__name__)
 Accelerator = Literal["auto", "cpu", "cuda"]
 _ENDINGS = (".png", ".nii.gz", ".nii", ".tif", ".tiff", ".bmp")
 
@@ -79,7 +81,9 @@ def predict_files(
         if prediction.probabilities is not None:
             np.save(folder / f"{name}.npy", prediction.probabilities.numpy())
         yield file, written
-    write_references(folder / "references.csv", used)
+    table = write_references(folder / "references.csv", used)
+    for sentence in warnings_of(used):
+        logger.warning("%s See %s.", sentence, table)
 
 
 def evaluate_folder(

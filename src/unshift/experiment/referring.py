@@ -15,6 +15,8 @@ from unshift.report.content import ShownReference
 from unshift.sample import Case, Prediction
 
 COLUMNS = ("domain", "case", "kind", "reference", "likeness", "warning")
+NAMED = 3
+"""Images that a warning names."""
 Row = tuple[str, str, str, str, float | None, str]
 
 
@@ -27,6 +29,24 @@ def rows_of(prediction: Prediction) -> list[Row]:
     """One row a view that had a reference."""
     case = (prediction.domain, prediction.case)
     return [(*case, used.kind, used.name, used.likeness, used.warning) for used in prediction.references]
+
+
+def warnings_of(rows: Iterable[Row]) -> list[str]:
+    """One sentence for each domain and each thing that speaks against references, with how many images have it."""
+    images: dict[str, set[str]] = {}
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for domain, case, kind, _, _, warning in rows:
+        images.setdefault(domain, set()).add(case)
+        if warning:
+            found.setdefault((domain, f"{kind} reference: {warning.split(':')[0]}"), {})[case] = None
+    sentences = []
+    for (domain, reason), cases in found.items():
+        named = ", ".join([*cases][:NAMED]) + (", …" if len(cases) > NAMED else "")
+        where = f"{domain}: " if domain else ""
+        sentences.append(
+            f"{where}{len(cases)} of {len(images[domain])} images ({named}): {reason}; colors were moved all the same."
+        )
+    return sentences
 
 
 def write_references(path: Path, rows: Sequence[Row]) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from unshift.evaluate.score import read_scores, score_all, to_frame, write_score
 from unshift.experiment.events import Event
 from unshift.experiment.plugging import fit_plugins, identity_of_plugins
 from unshift.experiment.record import Run, code_version
-from unshift.experiment.referring import Row, references_path, rows_of, write_references
+from unshift.experiment.referring import Row, references_path, rows_of, warnings_of, write_references
 from unshift.experiment.training import Training, apply, fit_normalizations, identity
 from unshift.export.bundle import MANIFEST, Bundle, BundleCard, save_bundle
 from unshift.predict.predictor import Predictor
 from unshift.recipe import digest
 from unshift.sample import Case, Prediction
+
+logger = logging.getLogger(__name__)
 
 
 def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) -> pd.DataFrame:
@@ -60,6 +63,8 @@ def _predictions(run: Run, pipeline: str, fold: Fold, predictor: Predictor, *, s
         yield prediction
         run.listener(Event(job_name(pipeline, fold, seed), number, len(fold.test), case.key))
     write_references(references_path(run.folder, pipeline, fold.name, seed), used)
+    for sentence in warnings_of(used):
+        logger.warning("%s, %s See the report's table of references.", pipeline, sentence)
 
 
 def job_name(pipeline: str, fold: Fold, seed: int) -> str:

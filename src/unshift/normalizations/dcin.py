@@ -9,7 +9,8 @@ Differences from the authors' code. Statistics, histograms and embeddings are ta
 move in floating point in CIE-Lab (``lab``, the code's space without its 8 bits and swapped channels, which
 ``lab_8bit`` has; the paper cites ``reinhard``). Embeddings default to the segmenter's own bottleneck; the paper's
 Swin-V2-Large is ``timm``. Nearly black, over-exposed and constant source images are never references. An image whose
-nearest source image is less similar to it than 99 of 100 source images have one among other patients is warned of.
+nearest source image is less similar to it than 99 of 100 source images have one among other patients is warned of, and
+its colors are moved all the same.
 
 State holds statistics and embeddings of source images, and their names: no pixels. See ``unshift bank`` for a bank
 that is built once.
@@ -159,7 +160,7 @@ class Dcin(Normalization):
         return self
 
     def views(self, sample: Sample) -> list[Sample]:
-        """One view a reference, in the order of the settings; each says which reference it has.
+        """One view a reference, in the order of the settings; each says which one it has, and what speaks against it.
 
         Raises:
             DataError: not fitted; values beyond [0, 1]; the field of view is empty.
@@ -175,8 +176,6 @@ class Dcin(Normalization):
         for chosen, likeness in self._references(images, inside):
             words = [text for text in (flaw and f"the image is {flaw}", chosen.warning) if text]
             used = Reference(chosen.kind, chosen.name, likeness, "; ".join(words))
-            if used.warning:
-                logger.warning("Case %r: %s reference %s: %s.", sample.case, used.kind, used.name, used.warning)
             wanted = chosen.statistics[None].to(own)
             views.append(sample.replace(image=self._method.transfer(images, wanted, inside, own)[0], reference=used))
         return views
