@@ -67,7 +67,7 @@ def test_every_verb_has_an_example(verb: str) -> None:
 
 
 def test_data_verbs_have_an_example() -> None:
-    for verb in ("check", "show"):
+    for verb in ("check", "show", "prepare"):
         assert f"unshift data {verb}" in " ".join(call("data", verb, "--help").output.split())
 
 

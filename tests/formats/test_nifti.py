@@ -203,3 +203,19 @@ def test_real_volumes_round_trip_exactly(real_data: Path, tmp_path: Path) -> Non
         assert nib.aff2axcodes(written.affine) == nib.aff2axcodes(stored.affine)
         image = NIFTI.read_image(Path(str(mask).replace("masks", "images")))
         assert image.array.shape[1:] == picture.array.shape and torch.equal(image.affine, picture.affine)
+
+
+def test_images_are_written_with_their_geometry(tmp_path: Path) -> None:
+    before = NIFTI.read_image(save(tmp_path / "a.nii.gz", RNG.random((4, 5, 6)).astype(np.float32)))
+    for name in ("b.nii", "b.nii.gz"):
+        NIFTI.write_image(tmp_path / name, before)
+        after = NIFTI.read_image(tmp_path / name)
+        assert torch.equal(after.array, before.array)
+        assert after.spacing == pytest.approx(before.spacing)
+        assert after.affine is not None and before.affine is not None
+        np.testing.assert_allclose(after.affine.numpy(), before.affine.numpy(), rtol=1e-6)
+    assert (tmp_path / "b.nii.gz").read_bytes()[:2] == b"\x1f\x8b"
+    with pytest.raises(DataError, match=r"c\.png: 1 channel\(s\); one, and a name in \.nii or \.nii\.gz, are required"):
+        NIFTI.write_image(tmp_path / "c.png", before)
+    with pytest.raises(DataError, match="2 channel"):
+        NIFTI.write_image(tmp_path / "c.nii", Picture(torch.zeros(2, 3, 4, 5)))

@@ -14,6 +14,7 @@ from unshift import config, discover
 from unshift.contracts import Dataset, Picture
 from unshift.datasets.listing import is_folder, listing, subfolders
 from unshift.datasets.paired import TREE
+from unshift.datasets.prepared import PreparedFolders
 from unshift.errors import ConfigError, DataError, UnknownName
 from unshift.formats import reading
 
@@ -84,6 +85,12 @@ def recognize(path: Path) -> tuple[str, dict[str, Any]]:
         return "nnunet", {}
     if not any(is_folder(folder / "images") for folder in subfolders(path)):
         shown = ", ".join(folder.name for folder in subfolders(path)[:8]) or "no folder"
+        for name, member in preparable().items():
+            if member.is_download(path):
+                raise DataError(
+                    f"{path}: holds {shown}, which looks like the download of {name}; what is made of it is required. "
+                    f"Run `unshift data prepare {name} --from {path}`."
+                )
         raise DataError(
             f"{path}: holds {shown}; neither dataset.json nor a <domain>/images was found, one of which is required. "
             f"Give the dataset's own folder.\nExpected layout:\n{TREE}"
@@ -122,6 +129,12 @@ def guess(root: Path, *, only: str = "") -> dict[str, Any]:
         settings["values"] = {value: label for label, value in enumerate(usual, start=1)}
     log.info("%s: settings guessed from %d image(s) and %d mask(s): %s", root, len(images), len(masks), settings)
     return settings
+
+
+def preparable() -> dict[str, type[PreparedFolders]]:
+    """Members that are made of a download by `unshift data prepare`."""
+    members = {name: discover.load("datasets", name) for name in discover.names("datasets")}
+    return {name: member for name, member in members.items() if issubclass(member, PreparedFolders)}
 
 
 def _build(name: str, root: Path | None, settings: Mapping[str, Any]) -> Dataset:

@@ -87,8 +87,25 @@ class Nifti(Format):
                 f"{path}: label map has {values.ndim} axes but spacing has {len(like.spacing)}; "
                 "both must be of one grid. Pass the picture that the label map was predicted from."
             )
-        data = _image(values, like or Picture(label_map)).to_bytes()
-        write_bytes(path, gzip.compress(data, 6, mtime=0) if path.name.lower().endswith(".gz") else data)
+        _write(path, _image(values, like or Picture(label_map)))
+
+    def write_image(self, path: Path, picture: Picture) -> None:
+        """float32, one channel, with the picture's spacing and affine, as :meth:`write_label_map` writes them.
+
+        Raises:
+            DataError: another ending than .nii or .nii.gz; several channels; the folder cannot be written to.
+        """
+        if not path.name.lower().endswith(self.suffixes) or picture.array.shape[0] != 1:
+            raise DataError(
+                f"{path}: {picture.array.shape[0]} channel(s); one, and a name in .nii or .nii.gz, are required. "
+                "Write channels singly."
+            )
+        _write(path, _image(picture.array[0].detach().cpu().numpy().astype(np.float32), picture))
+
+
+def _write(path: Path, image: nib.Nifti1Image) -> None:
+    data = image.to_bytes()
+    write_bytes(path, gzip.compress(data, 6, mtime=0) if path.name.lower().endswith(".gz") else data)
 
 
 def _read(path: Path) -> tuple[Header, np.ndarray]:

@@ -1,0 +1,89 @@
+"""Datasets that `unshift data prepare` makes of a download: pairs by domain, with a table of patients and splits."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from unshift.datasets.listing import is_folder
+from unshift.datasets.paired import PairedFolders
+from unshift.datasets.problem import Problem
+from unshift.datasets.sidecar import Row, read_sidecar
+from unshift.datasets.survey import Item, Survey
+from unshift.errors import DataError
+from unshift.sample import Case
+
+TABLE = "cases.csv"
+PREPARED_TREE = """\
+  <root>/<domain>/images/<case>.*         what `unshift data prepare` made of the download
+  <root>/<domain>/masks/<case>.*          labels 0, 1, …
+  <root>/<domain>/cases.csv               case, patient, domain, split, source, checksums"""
+
+
+class PreparedFolders(PairedFolders):
+    """Pairs whose patients and splits stand in ``<domain>/cases.csv``.
+
+    The table is written last, when every case of every domain is there: a preparation that was stopped, or that lacks
+    something, is never opened as if it were whole.
+    """
+
+    tree = PREPARED_TREE
+    marks: ClassVar[tuple[str, ...]]
+    """Names in the download's root by which it is known."""
+
+    @classmethod
+    @abstractmethod
+    def survey(cls, source: Path) -> Survey:
+        """What the download at ``source`` holds; findings are returned, not raised.
+
+        Raises:
+            DataError: ``source`` is no folder, or nothing in it resembles the download.
+        """
+
+    @classmethod
+    @abstractmethod
+    def convert(cls, item: Item, folder: Path) -> tuple[list[Path], list[Problem]]:
+        """Write ``<folder>/images`` and ``<folder>/masks`` of one case, each file whole or not at all.
+
+        Returns:
+            The files, and all findings about the content; with an error among them there are no files.
+        """
+
+    @classmethod
+    def settings_of(cls, root: Path) -> dict[str, Any] | None:
+        """Recognized by its domains, all of them and no other, each with its table."""
+        settings = super().settings_of(root)
+        complete = settings is not None and all((root / domain / TABLE).is_file() for domain in cls.published)
+        return settings if complete else None
+
+    @classmethod
+    def is_download(cls, root: Path) -> bool:
+        """Whether ``root`` looks like what the owners publish, before it was prepared."""
+        return all((root / name).exists() for name in cls.marks) and not any(
+            is_folder(root / domain / "images") for domain in cls.published
+        )
+
+    def _domain(self, domain: str) -> tuple[list[Case], list[Problem]]:
+        cases, problems = super()._domain(domain)
+        path = self.folder / domain / TABLE
+        if not path.is_file():
+            what = "no such file; it is written when the preparation is complete"
+            remedy = "Run `unshift data prepare` again; it goes on where it stopped."
+            return cases, [*problems, Problem("missing table", "error", path, what, remedy)]
+        try:
+            rows, wrong = read_sidecar(path, [case.name for case in cases])
+        except DataError as error:
+            what, _, remedy = str(error).removeprefix(f"{path}: ").partition(". ")
+            return cases, [*problems, Problem("unusable table", "error", path, what, remedy)]
+        problems += wrong
+        for row in rows.values():
+            if row.domain != domain:
+                what = f"case {row.case!r} is of domain {row.domain!r}; {domain!r} is required"
+                problems.append(Problem("sidecar line", "error", path, what, "Prepare the dataset again."))
+        return [_with_row(case, rows[case.name]) for case in cases if case.name in rows], problems
+
+
+def _with_row(case: Case, row: Row) -> Case:
+    return replace(case, patient=row.patient, split=row.split, metadata=row.metadata)
