@@ -23,6 +23,7 @@ from unshift.sample import Task
 TASK = Task(3, ("background", "rim", "cup"))
 SMALLER: dict[str, dict[str, Any]] = {
     "unet": {"widths": [4, 8, 16]},
+    "dual_norm": {"of": {"name": "unet", "widths": [4, 8, 16]}},
     "monai_net": {"encoder": "efficientnet-lite0"},
     "smp": {"encoder": "resnet18"},
     "own": {

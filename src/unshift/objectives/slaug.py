@@ -127,7 +127,7 @@ def saliency(gradients: Float[Tensor, "batch channel *space"], grid: int) -> Flo
         magnitude = exact.square().mean(1, keepdim=True).sqrt()
         space = magnitude.shape[2:]
         cells = [min(grid, size) for size in space]
-        pool = F.adaptive_avg_pool2d if len(space) == 2 else F.adaptive_avg_pool3d
+        pool: Any = F.adaptive_avg_pool2d if len(space) == 2 else F.adaptive_avg_pool3d
         found = pool(magnitude, cells)
         for axis, (size, count) in enumerate(zip(space, cells, strict=True), start=2):
             found = torch.tensordot(_spline(size, count).to(found), found, dims=([1], [axis])).movedim(0, axis)
