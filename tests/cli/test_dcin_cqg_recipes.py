@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from unshift.cli.main import build
 from unshift.datasets.phantom import Config, Phantom
+from unshift.normalizations.color_methods import degenerate
 from unshift.objectives import cqg
 from unshift.recipe import Recipe, load_config, read_recipe
 
@@ -118,6 +120,28 @@ def test_the_experts_picture_is_the_phantoms() -> None:
     assert kept.shape == (128, 128, 3)
     assert np.abs(kept - 255 * drawn).mean() < 0.5
     assert all(read_recipe(RECIPES / f"{name}.yaml").dataset.settings.get("seed", 0) != 2025 for name in GENERATED)
+
+
+def test_the_bad_references_are_what_they_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture that the recipe names is there and is a flaw that is said, or another organ; trainings are shared."""
+    monkeypatch.chdir(ROOT)
+    recipe = read_recipe(RECIPES / "bad_reference.yaml")
+    named = {r for p in recipe.pipelines.values() for n in p.normalizations for r in n.settings["references"]}
+    flaws = {}
+    for path in (Path(name) for name in named - {"local"}):
+        pixels = torch.from_numpy(np.asarray(Image.open(path), dtype=np.float32) / 255).movedim(-1, 0)[None]
+        flaws[path.stem] = degenerate(pixels).words(0)
+    assert flaws == {
+        "expert_phantom": "",
+        "black_frame": "nearly black",
+        "into_the_lamp": "over-exposed",
+        "no_signal": "constant",
+        "other_organ": "",
+    }
+    document = plan("bad_reference", tmp_path)
+    assert (count(document, "train"), count(document, "test")) == (2, 14)
+    phantom = read_recipe(RECIPES / "phantom.yaml")
+    assert (recipe.dataset, recipe.train, recipe.network) == (phantom.dataset, phantom.train, phantom.network)
 
 
 @pytest.mark.real
