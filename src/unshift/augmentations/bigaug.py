@@ -40,10 +40,9 @@ from torch import Tensor
 
 from unshift import config
 from unshift.augmentations.drawing import coin, uniform
+from unshift.augmentations.intensities import counted_as_unit
 from unshift.contracts import Augmentation
-from unshift.errors import DataError
 
-_TOLERANCE = 0.05
 _RADIUS = 5
 _STRIDE = 4
 """Of the grid on which the field is drawn."""
@@ -119,7 +118,7 @@ class BigAug(Augmentation):
         """
         p = {name: value.to(images.device) for name, value in parameters.items()}
         touched = torch.stack([p[name] for name in (*_INTENSITY, *_SPATIAL)]).any(0)
-        low, span = self._range(images)
+        low, span = counted_as_unit(images, self.config.intensities, who="Augmentation bigaug")
         x = (images - low) / span
         deviation = x.flatten(1).std(1, correction=0)
         _step(x, p["sharpened"], lambda x, at: _sharpened(x, p["detail"][at], p["sharpness"][at]))
@@ -138,19 +137,6 @@ class BigAug(Augmentation):
         p = {name: value.to(label_maps.device) for name, value in parameters.items()}
         planes = label_maps.view(label_maps.shape[0], -1, *label_maps.shape[-2:]).float()
         return _moved(planes, p, mode="nearest").to(label_maps.dtype).view_as(label_maps)
-
-    def _range(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Lower end and width of what counts as [0, 1], shaped to broadcast; a constant image has width 1."""
-        axes = tuple(range(1, images.ndim))
-        low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
-        if self.config.intensities == "image":
-            return low, torch.where(high > low, high - low, 1.0)
-        if low.min() < -_TOLERANCE or high.max() > 1 + _TOLERANCE:
-            raise DataError(
-                f"Augmentation bigaug: intensities span {float(low.min()):.3g} … {float(high.max()):.3g}; images in "
-                "[0, 1] are required. Scale them there (preprocessing), or set intensities: image."
-            )
-        return torch.zeros_like(low), torch.ones_like(low)
 
 
 def _each(values: Tensor, images: Tensor) -> Tensor:

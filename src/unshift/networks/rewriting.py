@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -175,7 +176,7 @@ class Rewriting(TorchFunctionMode):
                 *(place.function, place.count),
             ):
                 self.done.add(index)
-                output = _replaced(output, wanted.leaf, lambda tensor, index=index: self.change(index, tensor))
+                output = _replaced(output, wanted.leaf, partial(self.change, index))
         return output
 
 

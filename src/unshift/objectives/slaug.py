@@ -33,15 +33,13 @@ from torch import Tensor
 
 from unshift import config
 from unshift.augmentations import bezier, location_scale
+from unshift.augmentations.intensities import require_unit
 from unshift.config import MemberRef
 from unshift.contracts import Network, Objective
-from unshift.errors import DataError
 from unshift.geometry import as_channels, as_slices
 from unshift.losses.overlap import segmentation_terms
 from unshift.objectives.views import augmented, build_augmentations, source_files
 from unshift.sample import Batch, Task, UnlabeledBatch
-
-_TOLERANCE = 0.05
 
 
 class Config(config.Config):
@@ -100,7 +98,7 @@ class LocationScale(Objective):
         )
         if not self.config.recoloring:
             return images, images, label_maps
-        _require_unit(images)
+        require_unit(images, who="Objective slaug", remedy="(preprocessing: min_max, ct_window)")
         for_whole = location_scale.draw_global(generator, count)
         for_classes = location_scale.draw_local(generator, count, classes)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
@@ -142,15 +140,6 @@ def _spline(size: int, cells: int) -> Float[Tensor, "size cells"]:
     distance = (places[:, None] - torch.arange(cells) - 0.5).abs()
     weights = torch.where(distance < 0.5, 0.75 - distance**2, 0.5 * (1.5 - distance).clamp_min(0) ** 2)
     return weights / weights.sum(1, keepdim=True)
-
-
-def _require_unit(images: Tensor) -> None:
-    low, high = float(images.min()), float(images.max())
-    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        raise DataError(
-            f"Objective slaug: intensities span {low:.3g} … {high:.3g}; images in [0, 1] are required. Scale them "
-            "there (preprocessing: min_max, ct_window)."
-        )
 
 
 MEMBER = LocationScale
