@@ -31,6 +31,20 @@ def test_targets_are_tested_whole_and_sources_in_part(dataset) -> None:
     assert data.labels_read == []
 
 
+def test_targets_may_be_tested_on_their_declared_cases_alone(dataset) -> None:
+    data = dataset(A=["train", "train", "test"], B=["train", "test", "test"], C=3)
+    protocol = {"sources": ("A",), "targets": ("B",), "test": 0.0, "validation": 0.3}
+    for declared, patients_of_b in ((False, 3), (True, 2)):
+        (fold,) = folds(data, ProtocolConfig(**protocol, declared_test=declared), seed=0)
+        tested = [c for c in fold.test if not fold.seen(c)]
+        assert len(patients(tuple(tested))) == patients_of_b
+        assert ({c.split for c in tested} == {"test"}) is declared
+    with pytest.raises(
+        ProtocolError, match=r"Domain 'C': none of its 6 cases is declared as test; declared_test needs"
+    ):
+        folds(data, ProtocolConfig(**{**protocol, "targets": ("C",)}, declared_test=True), seed=0)
+
+
 def test_what_is_not_named_is_all_other_domains(dataset) -> None:
     data = dataset(A=4, B=4, C=4)
     (by_source,) = folds(data, ProtocolConfig(sources=("B",)), seed=0)

@@ -62,6 +62,8 @@ def test_protocol_counts_cases(opened) -> None:
     assert "all 16 cases of B" in text
     part = replace(current, recipe=tiny(protocol={**TINY["protocol"], "same_patients": True}))
     assert "on the 16 cases of held-out patients of B, which training never saw" in describe_protocol(part, plan)
+    listed = replace(current, recipe=tiny(protocol={**TINY["protocol"], "declared_test": True}))
+    assert "on the 16 cases that the dataset's owners declare for testing of B" in describe_protocol(listed, plan)
 
 
 def test_collect_fills_the_report(finished: Result, opened) -> None:

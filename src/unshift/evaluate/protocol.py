@@ -1,9 +1,9 @@
 """Who is trained on, who validates, who is tested: folds of a dataset by domain and patient.
 
 A fold trains on its source domains and is tested on held-out patients of the same domains (*seen*) and on all cases
-of its target domains (*unseen*); with ``same_patients``, on those of held-out patients. All images of a patient lie on
-one side. A domain's split depends on the seed and on the domain alone, so that every fold, pipeline and training seed
-is tested on the same cases.
+of its target domains (*unseen*); with ``same_patients``, on those of held-out patients; with ``declared_test``, on
+those that the owners declare for testing. All images of a patient lie on one side. A domain's split depends on the seed
+and on the domain alone, so that every fold, pipeline and training seed is tested on the same cases.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class ProtocolConfig(Config):
     same_patients: bool = Field(
         False, description="targets show the sources' patients again (simulated vendors): test those held out alone"
     )
+    declared_test: bool = Field(False, description="of targets, test only what the dataset's owners declare as test")
     upper_bound: bool = Field(False, description="also train on each target's own patients, for gap recovery")
 
     @model_validator(mode="after")
@@ -139,7 +140,7 @@ def _held_out(
                 f"Domain {target!r}: all its patients are trained on; same_patients needs some that are held out. "
                 "Raise protocol.test, or choose another target."
             )
-        tested += left
+        tested += _declared_test(left, target) if config.declared_test else left
     return Fold(
         "+".join(targets),
         sources,
@@ -148,6 +149,16 @@ def _held_out(
         validation=tuple(case for part in parts for case in part.validation),
         test=tuple(tested),
     )
+
+
+def _declared_test(cases: Sequence[Case], target: str) -> list[Case]:
+    found = [case for case in cases if case.split == "test"]
+    if not found:
+        raise ProtocolError(
+            f"Domain {target!r}: none of its {len(cases)} cases is declared as test; declared_test needs some. "
+            "Set protocol.declared_test: false, which tests all of them."
+        )
+    return found
 
 
 def _upper_bound(dataset: Dataset, target: str, *, config: ProtocolConfig, seed: int) -> Fold:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from unshift.config import MemberRef, to_yaml
-from unshift.evaluate.protocol import Fold
+from unshift.evaluate.protocol import Fold, ProtocolConfig
 from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
@@ -74,7 +74,7 @@ def collect(
 def describe_protocol(run: Run, plan: list[Fold]) -> str:
     """In plain words: what was trained on, what was tested, how patients were split."""
     protocol = run.recipe.protocol
-    texts = [_describe_fold(fold, same_patients=protocol.same_patients) for fold in plan]
+    texts = [_describe_fold(fold, protocol) for fold in plan]
     cases = [case for fold in plan for case in (*fold.train, *fold.validation, *fold.test)]
     declared = (
         "Splits that the dataset's owners declare were kept; other patients"
@@ -88,10 +88,12 @@ def describe_protocol(run: Run, plan: list[Fold]) -> str:
     return " ".join([*texts, split])
 
 
-def _describe_fold(fold: Fold, *, same_patients: bool) -> str:
+def _describe_fold(fold: Fold, protocol: ProtocolConfig) -> str:
     trained = f"({len(fold.train)} cases; {len(fold.validation)} for validation)"
     unseen = sum(not fold.seen(case) for case in fold.test)
-    whose = f"the {unseen} cases of held-out patients" if same_patients else f"all {unseen} cases"
+    whose = f"the {unseen} cases of held-out patients" if protocol.same_patients else f"all {unseen} cases"
+    if protocol.declared_test:
+        whose = f"the {unseen} cases that the dataset's owners declare for testing"
     if fold.kind == "upper_bound":
         return (
             f"For gap recovery the baseline was also trained on {', '.join(fold.sources)} itself {trained} and tested "

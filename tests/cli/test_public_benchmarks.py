@@ -1,0 +1,128 @@
+"""From what people download to a report: both benchmarks of RAM-DSIR on tiny trees, by the commands of the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from public_packages import write_fundus, write_prostate, write_riga
+from unshift.cli.main import build
+from unshift.datasets.prostate import MEMBER as PROSTATE
+from unshift.recipe import read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "ram_dsir"
+SIDE = 32
+FAST = {
+    "input.size": f"[{SIDE}, {SIDE}]",
+    "network": "{name: ram_unet, width: 4}",
+    "train.steps": 2,
+    "train.validate_every": 1,
+    "train.workers": 0,
+    "evaluate.resamples": 100,
+    "protocol.validation": 0.3,
+    "seeds": "[0]",
+}
+TREES = {
+    "fundus": lambda root: write_fundus(root, size=(40, 36)),
+    "prostate": lambda root: write_prostate(root, side=SIDE),
+}
+
+
+def call(*arguments: str | Path) -> Result:
+    texts = [str(a) for a in arguments]
+    return CliRunner().invoke(build(texts), texts)
+
+
+@pytest.fixture
+def side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROSTATE, "side", SIDE)
+
+
+def prepared(name: str, tmp_path: Path) -> Path:
+    TREES[name](tmp_path / "download")
+    result = call("data", "prepare", name, "--from", tmp_path / "download", "--output", tmp_path / name)
+    assert result.exit_code == 0, result.output
+    return tmp_path / name
+
+
+def bench(name: str, root: Path, runs: Path, *options: str, **settings: Any) -> dict[str, Any]:
+    pairs = [("--set", f"{key}={value}") for key, value in {**FAST, **settings}.items()]
+    arguments = ("bench", RECIPES / f"{name}.yaml", "--data", root, "--runs", runs, "--accelerator", "cpu", "--json")
+    result = call(*arguments, *(part for pair in pairs for part in pair), *options)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_prepare_says_what_was_found_and_the_rest_of_the_line_accepts_it(name: str, tmp_path: Path, side) -> None:
+    TREES[name](tmp_path / "download")
+    said = call("data", "prepare", name, "--from", tmp_path / "download")
+    assert said.exit_code == 0, said.output
+    text = " ".join(said.output.split())
+    for wanted in (
+        "licence:",
+        "citation:",
+        "published",
+        "found",
+        "are published, so scores compare with no published table",
+    ):
+        assert wanted in text
+    root = tmp_path / "download-prepared"
+    assert f"unshift data check {root}" in text
+    checked = json.loads(call("data", "check", root, "--json").stdout)
+    assert checked["errors"] == 0 and len(checked["domains"]) == {"fundus": 4, "prostate": 6}[name]
+    folds = bench(name, root, tmp_path / "runs", "--dry-run")["jobs"]
+    rows = [row for row, pipeline in read_recipe(RECIPES / f"{name}.yaml").pipelines.items()]
+    assert len([job for job in folds if job["kind"] == "test"]) == len(checked["domains"]) * len(rows)
+    again = json.loads(call("data", "prepare", name, "--from", tmp_path / "download", "--json").stdout)
+    assert again["complete"] and again["converted"] == 0 and all(c["prepared"] == c["found"] for c in again["counts"])
+
+
+def test_what_is_missing_exits_with_one_and_what_is_wrong_with_two(tmp_path: Path) -> None:
+    download = write_riga(tmp_path / "download")
+    next((download / "RIGA-mask").rglob("*-1.tif")).unlink()
+    missing = call("data", "prepare", "riga_plus", "--from", download, "--output", tmp_path / "r")
+    assert missing.exit_code == 1
+    assert "no such file; " in missing.output and "Not complete, so it cannot be opened yet" in missing.output
+    document = json.loads(
+        call("data", "prepare", "riga_plus", "--from", download, "-o", tmp_path / "r", "--json").stdout
+    )
+    assert not document["complete"] and {p["severity"] for p in document["problems"]} == {"error"}
+    unknown = call("data", "prepare", "fundos", "--from", download)
+    assert unknown.exit_code == 2 and "Did you mean 'fundus'?" in unknown.output
+    nowhere = call("data", "prepare", "fundus", "--from", tmp_path / "gone")
+    assert nowhere.exit_code == 2 and "DomainN/train/ROIs/image" in nowhere.output
+
+
+def test_the_recipes_hold_the_papers_settings() -> None:
+    fundus, prostate = (read_recipe(RECIPES / f"{name}.yaml") for name in TREES)
+    for recipe, size, batch, rate in ((fundus, 256, 16, 2e-3), (prostate, 384, 10, 1e-3)):
+        assert recipe.input.size == (size, size) and recipe.network.name == "ram_unet"
+        assert (recipe.train.batch_size, recipe.train.learning_rate) == (batch, rate)
+        assert (recipe.train.optimizer, recipe.train.schedule, recipe.train.sampling) == ("adam", "poly", "balanced")
+        assert recipe.protocol.leave_one_out and recipe.baseline == "erm" and "augmented" in recipe.pipelines
+    assert fundus.protocol.declared_test and fundus.train.steps == (21200 + 18000 + 12800 + 12800) // 4
+    assert prostate.input.neighbours == 1 and prostate.train.foreground == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TREES)
+def test_from_download_to_report(name: str, tmp_path: Path, side) -> None:
+    root = prepared(name, tmp_path)
+    rows = {"erm": {"objective": "erm"}, "augmented": {"objective": "augmented"}}
+    batch = {"train.batch_size": 6, "pipelines": json.dumps(rows)}
+    document = bench(name, root, tmp_path / "runs", **batch)
+    report = Path(document["report"]).read_text(encoding="utf-8")
+    unseen = [row for row in document["summary"] if not row["seen"] and row["metric"] == "dice"]
+    domains = {"fundus": 4, "prostate": 6}[name]
+    regions = {"fundus": {"disc", "cup"}, "prostate": {"prostate"}}[name]
+    assert {row["region"] for row in unseen} == regions and {row["pipeline"] for row in unseen} == set(rows)
+    assert len({row["domain"] for row in unseen} - {"all unseen"}) == domains
+    units = {row["unit"] for row in document["summary"] if row["metric"] == "assd"}
+    assert units == {{"fundus": "px", "prostate": "mm"}[name]}
+    if name == "fundus":
+        assert "that the dataset&#39;s owners declare for testing" in report or "owners declare for testing" in report
