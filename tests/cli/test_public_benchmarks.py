@@ -21,6 +21,7 @@ FAST = {
     "network": "{name: ram_unet, width: 4}",
     "train.steps": 2,
     "train.validate_every": 1,
+    "train.precision": 32,
     "train.workers": 0,
     "evaluate.resamples": 100,
     "protocol.validation": 0.3,
@@ -76,7 +77,7 @@ def test_prepare_says_what_was_found_and_the_rest_of_the_line_accepts_it(name: s
     checked = json.loads(call("data", "check", root, "--json").stdout)
     assert checked["errors"] == 0 and len(checked["domains"]) == {"fundus": 4, "prostate": 6}[name]
     folds = bench(name, root, tmp_path / "runs", "--dry-run")["jobs"]
-    rows = [row for row, pipeline in read_recipe(RECIPES / f"{name}.yaml").pipelines.items()]
+    rows = read_recipe(RECIPES / f"{name}.yaml").pipelines
     assert len([job for job in folds if job["kind"] == "test"]) == len(checked["domains"]) * len(rows)
     again = json.loads(call("data", "prepare", name, "--from", tmp_path / "download", "--json").stdout)
     assert again["complete"] and again["converted"] == 0 and all(c["prepared"] == c["found"] for c in again["counts"])
@@ -110,19 +111,20 @@ def test_the_recipes_hold_the_papers_settings() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", TREES)
 def test_from_download_to_report(name: str, tmp_path: Path, side) -> None:
     root = prepared(name, tmp_path)
     rows = {"erm": {"objective": "erm"}, "augmented": {"objective": "augmented"}}
-    batch = {"train.batch_size": 6, "pipelines": json.dumps(rows)}
+    some = {"fundus": "[Drishti-GS, RIM-ONE-r3, REFUGE-train]", "prostate": "[BMC, UCL, HK]"}[name]
+    batch = {"train.batch_size": 4, "pipelines": json.dumps(rows), "protocol.sources": some}
     document = bench(name, root, tmp_path / "runs", **batch)
     report = Path(document["report"]).read_text(encoding="utf-8")
     unseen = [row for row in document["summary"] if not row["seen"] and row["metric"] == "dice"]
-    domains = {"fundus": 4, "prostate": 6}[name]
     regions = {"fundus": {"disc", "cup"}, "prostate": {"prostate"}}[name]
     assert {row["region"] for row in unseen} == regions and {row["pipeline"] for row in unseen} == set(rows)
-    assert len({row["domain"] for row in unseen} - {"all unseen"}) == domains
+    assert len({row["domain"] for row in unseen}) == 3
     units = {row["unit"] for row in document["summary"] if row["metric"] == "assd"}
     assert units == {{"fundus": "px", "prostate": "mm"}[name]}
     if name == "fundus":
-        assert "that the dataset&#39;s owners declare for testing" in report or "owners declare for testing" in report
+        assert "owners declare for testing" in report
