@@ -1,0 +1,71 @@
+"""The recipes of RAM-DSIR: each domain left out once, the method, its ablations, and what every row shares."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from unshift.cli.main import build
+from unshift.recipe import load_config, read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "ram_dsir"
+NAMES = ("multisite_phantom", "polyp", "fundus_vessel")
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "erm": ("erm", {}),
+    "augmented": ("augmented", {}),
+    "ram_dsir": ("ram_dsir", {}),
+    "ram_dsir_no_mixing": ("ram_dsir", {"mixing": [], "consistency_weight": 0}),
+    "ram_dsir_no_consistency": ("ram_dsir", {"consistency_weight": 0}),
+    "ram_dsir_no_restoration": ("ram_dsir", {"restoration_weight": 0}),
+}
+TINY = (
+    "dataset.size=32",
+    "dataset.cases=8",
+    "input.size=[32,32]",
+    "network.width=4",
+    "train.steps=2",
+    "train.batch_size=3",
+    "train.validate_every=2",
+    "protocol.leave_one_out=false",
+    "protocol.targets=[camera4]",
+    "pipelines={ram_dsir: {objective: ram_dsir}}",
+    "baseline=ram_dsir",
+)
+
+
+def bench(*options: str) -> Any:
+    arguments = ["bench", str(RECIPES / "multisite_phantom.yaml"), *options]
+    return CliRunner().invoke(build(arguments), arguments)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_method_its_ablations_and_the_baselines(name: str) -> None:
+    recipe = read_recipe(RECIPES / f"{name}.yaml")
+    assert recipe.protocol.leave_one_out and recipe.train.sampling == "balanced" and recipe.baseline == "erm"
+    for row, (objective, settings) in ROWS.items():
+        pipeline = recipe.pipelines[row]
+        assert (pipeline.objective.name, pipeline.objective.settings) == (objective, settings)
+        load_config("objectives", pipeline.objective, where=name)
+    assert all(recipe.train_of(row).sampling == "balanced" for row in recipe.pipelines)
+
+
+def test_every_camera_is_left_out_once(tmp_path: Path) -> None:
+    result = bench("--runs", str(tmp_path), "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    names = [job["name"] for job in json.loads(result.stdout)["jobs"] if job["kind"] == "train"]
+    for camera in ("camera1", "camera2", "camera3", "camera4"):
+        assert sum(f"train ram_dsir · {camera} ·" in name for name in names) == 1
+
+
+def test_from_the_recipe_to_scores_and_the_error_of_pooled_sampling(tmp_path: Path) -> None:
+    tiny = [part for setting in TINY for part in ("--set", setting)]
+    result = bench("--runs", str(tmp_path / "balanced"), *tiny)
+    assert result.exit_code == 0, result.output
+    assert list((tmp_path / "balanced").rglob("report.html"))
+    pooled = bench("--runs", str(tmp_path / "pooled"), *tiny, "--set", "train.sampling=pooled", "--set",
+                   "train.batch_size=1")  # fmt: skip
+    assert pooled.exit_code != 0 and "train.sampling: balanced" in " ".join(pooled.output.split())
