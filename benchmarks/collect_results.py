@@ -21,6 +21,8 @@ from unshift.recipe import Recipe
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = "path/to/photographs"
 TABLES = ("headline", "differences", "worst", "metric_hd95", "metric_recall", "metric_precision", "false_alarms")
+REFERENCES = "references"
+"""Shown where images were given a reference's colors; its file, one row an image, stays in the run."""
 PAPER_TABLES = ("metric_jaccard", "metric_hd", "metric_asd")
 """Beside them where the recipe measures the Hausdorff distance, as DINSeg does."""
 
@@ -48,6 +50,8 @@ def page(run: Path, output: Path) -> Path:
         if table.is_file():
             shutil.copy(table.with_suffix(".csv"), output / f"{recipe.name}_{name}.csv")
             lines += [table.read_text(encoding="utf-8").strip(), ""]
+    used = run / "tables" / f"{REFERENCES}.md"
+    lines += [used.read_text(encoding="utf-8").strip(), ""] if used.is_file() else []
     lines += fitted(run, recipe) + brought(run, recipe)
     content = output / f"{recipe.name}_content.md"
     if content.is_file():
