@@ -14,7 +14,7 @@ from unshift.config import parse
 from unshift.errors import ConfigError, DataError, ProtocolError, ShapeMismatch
 from unshift.evaluate.protocol import ProtocolConfig, folds
 from unshift.evaluate.score import COLUMNS, EvaluateConfig, read_scores, score, score_all, to_frame, write_scores
-from unshift.sample import Prediction
+from unshift.sample import Prediction, Sample, Task
 
 WHO = {"run": "r", "pipeline": "erm", "dataset": "memory", "fold": "B", "seed": 4, "seen": True}
 CONFIG = EvaluateConfig(metrics=("dice", "hd", "nsd"), tolerance=0.5)
@@ -146,3 +146,44 @@ def test_settings() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             parse(EvaluateConfig, settings, where="evaluate")
+
+
+def test_slices_without_reference_are_erased_only_where_a_protocol_is_replayed() -> None:
+    """Of a volume of three slices, the reference is empty on the first: what was predicted there vanishes."""
+    task = Task(1, ("background", "organ"))
+    reference = torch.zeros(3, 4, 4, dtype=torch.int64)
+    reference[1:, 1:3, 1:3] = 1
+    predicted = torch.zeros_like(reference)
+    predicted[:, 1:3, 1:3] = 1
+    sample = Sample(torch.zeros(1, 3, 4, 4), "c", "p", "A", label_map=reference, spacing=(3.0, 0.5, 0.5))
+    prediction = Prediction("c", "p", "A", predicted)
+
+    def dice(**settings: str) -> float:
+        (row,) = score(prediction, sample, task, config=EvaluateConfig(metrics=("dice",), **settings))
+        return row.value
+
+    assert dice() == pytest.approx(2 * 8 / (12 + 8))
+    assert dice(slices="with_reference") == 1.0
+    assert int(predicted.sum()) == 12
+    flat = Sample(torch.zeros(1, 4, 4), "c", "p", "A", label_map=torch.zeros(4, 4, dtype=torch.int64))
+    config = EvaluateConfig(metrics=("dice",), slices="with_reference")
+    (row,) = score(Prediction("c", "p", "A", predicted[0]), flat, task, config=config)
+    assert row.prediction_voxels == 4
+
+
+def test_voxel_distances_ignore_the_spacing_only_where_a_protocol_is_replayed(pair) -> None:
+    task, sample, _ = pair
+    shifted = Prediction(sample.case, sample.patient, sample.domain, torch.roll(sample.label_map, 2, dims=0))
+    values = {}
+    for distances in ("mm", "voxels"):
+        config = EvaluateConfig(metrics=("hd",), distances=distances)
+        values[distances] = next(r for r in score(shifted, sample, task, config=config) if r.region == "disc")
+    assert (values["mm"].value, values["mm"].unit) == (pytest.approx(2 * 0.5), "mm")
+    assert (values["voxels"].value, values["voxels"].unit) == (2.0, "px")
+
+
+def test_keys_hold_later_settings_only_where_they_are_on() -> None:
+    plain = EvaluateConfig().deciding()
+    assert not {"slices", "distances"} & plain.keys() and plain["metrics"][0] == "dice"
+    assert EvaluateConfig(slices="with_reference").deciding() == plain | {"slices": "with_reference"}
+    assert EvaluateConfig(distances="voxels").deciding() == plain | {"distances": "voxels"}

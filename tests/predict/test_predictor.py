@@ -271,3 +271,47 @@ def test_the_field_of_view_of_a_stack_is_the_middle_slices() -> None:
         sample(5, 16, 16, field_of_view=field)
     )
     assert torch.equal(found.label_map, field.long())
+
+
+def test_batch_norm_of_the_batch_replays_a_published_protocol_and_depends_on_the_company() -> None:
+    model, resized = network(1), InputConfig(size=(16, 16))
+    samples = [sample(16, 16, seed=1), sample(20, 12, seed=2)]
+    for changes in ({}, {"batch_norm": "batch"}):
+        predictor = Predictor(model, TASK, input=resized, config=PredictConfig(probabilities=True, **changes))
+        alone = [predictor.predict(one).probabilities for one in samples]
+        together = [found.probabilities for found in predictor.predict_together(samples)]
+        same = all(torch.allclose(a, b, atol=1e-6) for a, b in zip(alone, together, strict=True))
+        assert same is (not changes)
+        assert [tuple(p.shape[1:]) for p in together] == [(16, 16), (20, 12)]
+        (single,) = predictor.predict_together(samples[:1])
+        torch.testing.assert_close(single.probabilities, alone[0])
+    assert all(module.training for module in model.modules())
+    with pytest.raises(ConfigError, match="'batch' for a network with units in it"):
+        Predictor(model, TASK, input=resized, config=PredictConfig(batch_norm="batch"), uses_field_of_view=True)
+
+
+def test_volumes_use_the_statistics_of_their_own_slices() -> None:
+    model, volume = network(1), sample(6, 16, 16)
+    found = {}
+    for size in (3, 6):
+        config = PredictConfig(batch_norm="batch", batch_size=size, probabilities=True)
+        predictor = Predictor(model, TASK, input=InputConfig(size=(16, 16)), config=config)
+        found[size] = predictor.predict(volume).probabilities
+        (again,) = predictor.predict_together([volume])
+        assert torch.equal(again.probabilities, found[size])
+    assert not torch.allclose(found[3], found[6], atol=1e-6)
+
+
+def test_a_threshold_in_place_of_the_most_probable_class() -> None:
+    task = Task(1, ("background", "rim", "cup"), {"disc": frozenset({1, 2}), "cup": frozenset({2})})
+    model, example = network(1), sample(16, 16)
+    shown = {}
+    for threshold in (None, 0.4):
+        config = PredictConfig(threshold=threshold, probabilities=True)
+        shown[threshold] = Predictor(model, task, input=InputConfig(size=(16, 16)), config=config).predict(example)
+    probabilities = shown[None].probabilities
+    assert torch.equal(shown[None].label_map, probabilities.argmax(0))
+    assert torch.equal(shown[0.4].label_map > 0, probabilities[1:].sum(0) > 0.4)
+    assert torch.equal(shown[0.4].label_map == 2, probabilities[2] > 0.4)
+    with pytest.raises(ConfigError, match="do not contain one another"):
+        Predictor(model, TASK, input=InputConfig(size=(16, 16)), config=PredictConfig(threshold=0.4))

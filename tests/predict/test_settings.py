@@ -33,3 +33,15 @@ def test_a_key_changes_with_what_decides_a_label_map_alone() -> None:
     assert plain == PredictConfig(batch_size=9, probabilities=True).deciding()
     assert set(plain) == {"overlap", "blend", "padding", "mirror", "largest_component", "fill_holes"}
     assert PredictConfig(average="logits").deciding() == plain | {"average": "logits"}
+
+
+def test_switches_of_published_protocols_are_off_and_stand_in_keys_only_when_on() -> None:
+    plain = PredictConfig()
+    assert (plain.batch_norm, plain.threshold) == ("running", None)
+    switched = PredictConfig(batch_norm="batch", threshold=0.75, batch_size=8)
+    added = {"batch_norm": "batch", "threshold": 0.75, "batch_size": 8}
+    assert switched.deciding() == plain.deciding() | added
+    assert switched.honest() == PredictConfig(batch_size=8)
+    assert PredictConfig(threshold=0.75).deciding() == plain.deciding() | {"threshold": 0.75}
+    with pytest.raises(ConfigError, match="threshold"):
+        parse(PredictConfig, {"threshold": 1.0}, where="recipe")

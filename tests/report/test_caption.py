@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unshift.report.caption import ORACLE, baseline_name, bootstrap, conditions
+from unshift.report.caption import ORACLE, REPLAY, baseline_name, bootstrap, conditions
 
 
 def test_conditions_name_rule_grid_and_postprocessing(make_report: Any) -> None:
@@ -20,3 +20,9 @@ def test_confidence_and_baseline_are_named(make_report: Any) -> None:
     assert bootstrap(make_report(confidence=0.9)).startswith("90 % bootstrap interval")
     assert baseline_name(make_report()) == "the baseline"
     assert baseline_name(make_report({("erm", "vendor B"): 0.5})) == "the baseline erm"
+
+
+def test_a_replayed_protocol_is_marked_with_what_was_replayed(make_report: Any) -> None:
+    text = conditions(make_report(replayed=("Distances are in voxels.", "A second thing.")))
+    assert text.endswith(f". {REPLAY} Distances are in voxels. A second thing.")
+    assert "REPLAY" not in conditions(make_report())

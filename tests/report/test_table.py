@@ -131,3 +131,10 @@ def test_rows_of_too_few_patients_are_marked(make_report: Any) -> None:
     assert "A row without it may still be out of reach" in table.caption
     enough = differences_table(make_report(comparisons=few.replace({"n_patients": {6: 7}})))
     assert "†" not in enough.caption and not any("†" in cell.text for row in enough.rows for cell in row.cells)
+
+
+def test_a_replayed_protocol_marks_every_table(make_report: Any) -> None:
+    for table in all_tables(make_report(replayed=("Distances are in voxels.",))):
+        assert "REPLAY of a published protocol, not ours: Distances are in voxels." in table.caption
+    for table in all_tables(make_report()):
+        assert "REPLAY" not in table.caption

@@ -99,3 +99,13 @@ def test_writing_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert replace_text(path, "neu–\n") == path
     assert path.read_bytes() == "neu–\n".encode()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_replayed_protocol_is_a_column_of_every_csv(make_report: Any, tmp_path: Path) -> None:
+    report = make_report(replayed=("One thing.", "Another."))
+    for path in write_tables(tmp_path, all_tables(report), replayed=report.replayed):
+        if path.suffix == ".csv":
+            assert (pd.read_csv(path)["replay"] == "One thing. Another.").all()
+        else:
+            assert "One thing. Another." in path.read_text(encoding="utf-8")
+    assert "replay" not in pd.read_csv(io.StringIO(as_csv(headline_table(make_report())))).columns

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,10 @@ class EvaluateConfig(MetricConfig):
     )
     resamples: int = Field(2000, ge=100, description="of the bootstrap of patients")
     confidence: float = Field(0.95, gt=0, lt=1, description="of the intervals")
+    slices: Literal["all", "with_reference"] = Field(
+        "all", description="with_reference: of volumes, erase predicted slices whose reference is empty; marked"
+    )
+    distances: Literal["mm", "voxels"] = Field("mm", description="voxels: ignore known spacings; marked")
 
     @field_validator("metrics")
     @classmethod
@@ -56,6 +60,12 @@ class EvaluateConfig(MetricConfig):
         if len(set(metrics)) < len(metrics):
             raise ValueError(f"metrics are {', '.join(metrics)}; each may stand once")
         return metrics
+
+    def deciding(self) -> dict[str, Any]:
+        """All settings, for keys under which scores are stored; later ones where they are not the default."""
+        later = {"slices": "all", "distances": "mm"}
+        left_out = {name for name, default in later.items() if getattr(self, name) == default}
+        return self.model_dump(mode="json", exclude=left_out)
 
     def only(self, *metrics: str) -> Self:
         """A copy that measures nothing else."""
@@ -82,13 +92,16 @@ def score(
     """
     config = config or EvaluateConfig()
     expected = _checked(prediction, reference, task)
+    predicted = prediction.label_map
+    if config.slices == "with_reference" and predicted.ndim == 3:
+        predicted = predicted * expected.flatten(1).any(dim=1)[:, None, None]
     rows = []
     for region, labels in task.regions.items():
         counts, measurements = measure(
-            _region(prediction.label_map, labels),
+            _region(predicted, labels),
             _region(expected, labels),
             config.metrics,
-            spacing=reference.spacing,
+            spacing=reference.spacing if config.distances == "mm" else None,
             config=config,
         )
         rows += [

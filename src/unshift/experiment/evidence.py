@@ -13,6 +13,7 @@ import pandas as pd
 from unshift.config import MemberRef, to_yaml
 from unshift.evaluate.protocol import Fold, ProtocolConfig
 from unshift.evaluate.recovery import gap_recovery
+from unshift.evaluate.replay import replayed
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
 from unshift.experiment.record import Run, read_json
@@ -67,6 +68,7 @@ def collect(
         recovery=gap_recovery(scores, baseline=recipe.baseline, config=recipe.evaluate) if _has_bound(plan) else None,
         confidence=recipe.evaluate.confidence,
         statistics=_conventions(run),
+        replayed=replayed(recipe.predict, recipe.evaluate),
         postprocessing=_postprocessing(run),
     )
 

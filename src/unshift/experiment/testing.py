@@ -20,6 +20,7 @@ from unshift.experiment.referring import Row, references_path, rows_of, warnings
 from unshift.experiment.training import Training, apply, fit_normalizations, identity
 from unshift.export.bundle import MANIFEST, Bundle, BundleCard, save_bundle
 from unshift.predict.predictor import Predictor
+from unshift.predict.transductive import groups
 from unshift.recipe import digest
 from unshift.sample import Case, Prediction
 
@@ -56,12 +57,16 @@ def test(run: Run, pipeline: str, fold: Fold, training: Training, *, seed: int) 
 def _predictions(run: Run, pipeline: str, fold: Fold, predictor: Predictor, *, seed: int) -> Iterator[Prediction]:
     """One by one, written as they come; labels are not looked at."""
     used: list[Row] = []
-    for number, case in enumerate(fold.test, start=1):
-        prediction = predictor.predict(run.dataset.read_image(case))
-        write_prediction(prediction_path(run.folder, pipeline, fold.name, seed, case), prediction)
-        used += rows_of(prediction)
-        yield prediction
-        run.listener(Event(job_name(pipeline, fold, seed), number, len(fold.test), case.key))
+    config, done = run.recipe.predict, 0
+    size = config.batch_size if config.batch_norm == "batch" and run.dataset.task.spatial_dims == 2 else 1
+    for group in groups([(case.domain, case) for case in fold.test], size):
+        predictions = predictor.predict_together([run.dataset.read_image(case) for case in group])
+        for case, prediction in zip(group, predictions, strict=True):
+            write_prediction(prediction_path(run.folder, pipeline, fold.name, seed, case), prediction)
+            used += rows_of(prediction)
+            yield prediction
+            done += 1
+            run.listener(Event(job_name(pipeline, fold, seed), done, len(fold.test), case.key))
     write_references(references_path(run.folder, pipeline, fold.name, seed), used)
     for sentence in warnings_of(used):
         logger.warning("%s, %s See the report's table of references.", pipeline, sentence)
@@ -80,7 +85,7 @@ def part_key(run: Run, pipeline: str, fold: Fold, training: Training) -> str:
         [identity("normalizations", reference) for reference in run.recipe.pipelines[pipeline].normalizations],
         identity_of_plugins(run.recipe, pipeline),
         run.recipe.predict.deciding(),
-        run.recipe.evaluate,
+        run.recipe.evaluate.deciding(),
         [run.hashes[case.key] for case in fold.test],
         pipeline,
         fold.name,

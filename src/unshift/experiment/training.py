@@ -108,7 +108,7 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
         [identity("normalizations", reference) for reference in recipe.preprocessing],
         recipe.train_of(pipeline).model_dump(mode="json", exclude=set(BYSTANDERS)),
         # Validation chooses the best weights, and depends on how labels are predicted and empty ones counted.
-        recipe.predict.deciding(),
+        recipe.predict.honest().deciding(),
         recipe.evaluate.both_empty,
         # The oracle compares the weights of every validation; a training that kept only the best cannot serve it.
         recipe.selection == "oracle",
@@ -219,7 +219,7 @@ def _validator(
             objective,
             run.dataset.task,
             input=run.recipe.input,
-            config=run.recipe.predict,
+            config=run.recipe.predict.honest(),
             preprocessing=preprocessing,
             size_divisor=objective.network.size_divisor,
             device=device,

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from unshift.contracts import Normalization
 from unshift.errors import ConfigError, NumericalError, ShapeMismatch
-from unshift.geometry import InputConfig
+from unshift.geometry import InputConfig, resize_image
 from unshift.predict.postprocess import fill_holes, keep_largest
 from unshift.predict.settings import PredictConfig
+from unshift.predict.threshold import nested, thresholded
+from unshift.predict.transductive import batch_statistics
 from unshift.predict.views import mirrored, views_of
 from unshift.predict.window import check_size, predict_image
 from unshift.sample import Prediction, Sample, Task
@@ -26,7 +28,8 @@ class Predictor:
     """preprocessing -> views -> network -> mean of probabilities (or logits) -> label map -> explicit repairs.
 
     The model runs in evaluation mode, and every module's own mode is restored afterwards: what is predicted does not
-    depend on the batch size, on the order of samples or on what the model did before. Labels are never looked at.
+    depend on the batch size, on the order of samples or on what the model did before (but for ``batch_norm: batch``,
+    which replays a published protocol). Labels are never looked at.
 
     Args:
         model: images [batch, channel, *space] -> logits [batch, task.num_classes, *space]; moved to ``device``.
@@ -64,6 +67,13 @@ class Predictor:
         self.model, self.task, self.input, self.config = model.to(self.device), task, input, config
         self.preprocessing, self.normalizations = tuple(preprocessing), tuple(normalizations)
         self.precision, self.uses_field_of_view = precision, uses_field_of_view
+        if config.threshold is not None:
+            nested(task)
+        if config.batch_norm == "batch" and uses_field_of_view:
+            raise ConfigError(
+                "predict.batch_norm: 'batch' for a network with units in it, whose statistics are its own. "
+                "Set it to running, or remove the pipeline's plugins."
+            )
 
     def predict(self, sample: Sample) -> Prediction:
         """The label map of ``sample`` on its own grid.
@@ -75,13 +85,33 @@ class Predictor:
             ShapeMismatch: the image's channels or axes, or the model's output, do not fit the task.
             NumericalError: the model gives logits that are not finite.
         """
+        views = self._views(sample)
+        return self._finished(sample, views, self._probabilities(sample.unlabeled(), views))
+
+    def predict_together(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """The label map of each, as :meth:`predict`; with ``batch_norm: batch``, pictures are one batch to the network.
+
+        That holds where whole pictures are resized to the input's size. Volumes are batches of their own slices, and
+        windows of their own windows.
+        """
+        pictures = self.input.mode == "resize" and all(len(sample.space) == 2 for sample in samples)
+        if self.config.batch_norm == "running" or not pictures:
+            return [self.predict(sample) for sample in samples]
+        views = [self._views(sample) for sample in samples]
+        found = self._joint_probabilities(samples, views)
+        return [self._finished(*parts) for parts in zip(samples, views, found, strict=True)]
+
+    def _views(self, sample: Sample) -> list[Sample]:
         self._check_channels(sample)
-        views = views_of(sample.unlabeled(), self.preprocessing, self.normalizations)
-        probabilities = self._probabilities(sample.unlabeled(), views)
+        return views_of(sample.unlabeled(), self.preprocessing, self.normalizations)
+
+    def _finished(self, sample: Sample, views: Sequence[Sample], probabilities: Tensor) -> Prediction:
         if sample.field_of_view is not None:
             probabilities[:, ~sample.field_of_view] = 0.0
             probabilities[0, ~sample.field_of_view] = 1.0
-        label_map, notes = self._repaired(probabilities.argmax(dim=0))
+        threshold = self.config.threshold
+        chosen = probabilities.argmax(0) if threshold is None else thresholded(probabilities, self.task, threshold)
+        label_map, notes = self._repaired(chosen)
         return Prediction(
             case=sample.case,
             patient=sample.patient,
@@ -109,7 +139,7 @@ class Predictor:
             return mirrored(one, images) if self.config.mirror else one(images)
 
         total: Any = 0.0
-        with torch.no_grad(), evaluating(self.model):
+        with torch.no_grad(), self._modes():
             for view in views:
                 image = view.image.to(torch.float32)
                 if masked:  # the mask travels as one more channel, so that it is cut and resized as the image is
@@ -119,6 +149,37 @@ class Predictor:
                 total = total + predict_image(image, network, size_config=self.input, config=self.config).cpu()
         mean = total / len(views)
         return mean.softmax(dim=0) if self.config.average == "logits" else mean
+
+    def _joint_probabilities(
+        self, samples: Sequence[Sample], views: Sequence[Sequence[Sample]]
+    ) -> list[Float[Tensor, "class height width"]]:
+        """Of pictures that pass the network as one batch, each on its own grid."""
+
+        def network(images: Tensor) -> Tensor:
+            one = lambda x: self._output(x, samples[0].case, masked=False)  # noqa: E731
+            return mirrored(one, images) if self.config.mirror else one(images)
+
+        totals: list[Any] = [0.0] * len(samples)
+        with torch.no_grad(), self._modes():
+            for shown in zip(*views, strict=True):
+                images = torch.stack([resize_image(view.image.to(torch.float32), self.input.size) for view in shown])
+                found = network(images.to(self.device)).cpu()
+                totals = [
+                    total + resize_image(part, tuple(sample.space))
+                    for total, part, sample in zip(totals, found, samples, strict=True)
+                ]
+        means = [total / len(views[0]) for total in totals]
+        return [mean.softmax(dim=0) for mean in means] if self.config.average == "logits" else means
+
+    @contextmanager
+    def _modes(self) -> Iterator[None]:
+        """Evaluation mode; batch norm as the settings say."""
+        with evaluating(self.model):
+            if self.config.batch_norm == "running":
+                yield
+                return
+            with batch_statistics(self.model):
+                yield
 
     def _output(
         self, images: Float[Tensor, "batch channel *space"], case: str, *, masked: bool

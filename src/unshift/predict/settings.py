@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -24,12 +24,30 @@ class PredictConfig(Config):
     average: Literal["probabilities", "logits"] = Field(
         "probabilities", description="of views, flips, and windows; the color-quality paper's code averages logits"
     )
+    batch_norm: Literal["running", "batch"] = Field(
+        "running", description="batch: statistics of the images predicted together, as RAM-DSIR's test script; marked"
+    )
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="a region is where its probability is above it; default: most probable class"
+    )
     probabilities: bool = Field(False, description="return the class probabilities beside the label map")
 
     def deciding(self) -> dict[str, Any]:
         """The settings that decide a label map, for keys under which trainings and scores are stored.
 
-        ``average`` enters where it is not the default, so that what was stored before it existed is still found.
+        Later settings enter where they are not the default, so that what was stored before they existed is still
+        found. The batch size decides only where batch norm looks at batches.
         """
-        left_out = {"batch_size", "probabilities"} | ({"average"} if self.average == "probabilities" else set())
+        later = {"average", "batch_norm", "threshold"}
+        left_out = {"probabilities"} | {name for name in later if getattr(self, name) == _default(name)}
+        if self.batch_norm == "running":
+            left_out.add("batch_size")
         return self.model_dump(mode="json", exclude=left_out)
+
+    def honest(self) -> Self:
+        """A copy without what replays a published protocol: how validation in training predicts."""
+        return self.model_copy(update={"batch_norm": "running", "threshold": None})
+
+
+def _default(name: str) -> Any:
+    return PredictConfig.model_fields[name].default

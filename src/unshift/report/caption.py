@@ -7,6 +7,8 @@ from unshift.report.number import percent
 
 ORACLE = "ORACLE: weights were selected with the target's own labels; not a result that could be had in practice."
 
+REPLAY = "REPLAY of a published protocol, not ours:"
+
 
 def baseline_name(report: Report) -> str:
     """How prose names the baseline."""
@@ -14,8 +16,9 @@ def baseline_name(report: Report) -> str:
 
 
 def conditions(report: Report) -> str:
-    """Selection rule, grid and post-processing; with the mark of the oracle where it was used."""
+    """Selection rule, grid and post-processing; with the marks of the oracle and of replayed protocols."""
     mark = f" {ORACLE}" if report.is_oracle and "ORACLE" not in report.selection else ""
+    mark += f" {REPLAY} {' '.join(report.replayed)}" if report.replayed else ""
     how = f"Scored on {report.resolution}. Post-processing: {report.postprocessing}."
     return f"{report.selection.rstrip('.')}. {how}{mark}"
 

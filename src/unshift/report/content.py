@@ -120,6 +120,8 @@ class Report:
         false_alarms: pipeline, domain, seen, region, n_empty, n_false_alarm, rate; None when not computed.
         references: pipeline, domain, case, kind, reference, likeness, warning: one row a test image and view that was
             given another picture's colors; None when none was.
+        replayed: what was done as a published protocol does and the honest one does not, a sentence each; every table
+            is then marked.
         statistics: further conventions, a sentence each (tolerance of the NSD, policy for empty masks).
         pipelines: name -> what it is, in the order of the tables.
         citations: works to cite, beside unshift and the dataset's owners.
@@ -156,6 +158,7 @@ class Report:
     resolution: str = "the original grid of each image"
     postprocessing: str = "none"
     statistics: tuple[str, ...] = field(default=())
+    replayed: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         frames = (("scores", SCORE_COLUMNS), ("summary", SUMMARY_COLUMNS), ("comparisons", COMPARISON_COLUMNS))

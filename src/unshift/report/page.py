@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unshift.report.caption import ORACLE, baseline_name
+from unshift.report.caption import ORACLE, REPLAY, baseline_name
 from unshift.report.content import Curve, Distribution, GalleryItem, Report
 from unshift.report.curve import curve_panels, histogram_panels
 from unshift.report.figure import forests, measure, strips
@@ -34,7 +34,7 @@ def write_report(folder: Path, report: Report) -> Path:
     """
     page = render(report)
     folder.mkdir(parents=True, exist_ok=True)
-    write_tables(folder / "tables", all_tables(report))
+    write_tables(folder / "tables", all_tables(report), replayed=report.replayed)
     return replace_text(folder / "report.html", page)
 
 
@@ -71,6 +71,7 @@ def _context(report: Report) -> dict[str, Any]:
         "patients": len(report.scores[["domain", "patient"]].drop_duplicates()),
         "cases": len(report.scores[["domain", "case"]].drop_duplicates()),
         "oracle": ORACLE,
+        "replay": REPLAY.removeprefix("REPLAY "),
         "base": baseline_name(report),
     }
 

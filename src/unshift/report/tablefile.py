@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from unshift.report.grid import Cell, Row, Table
@@ -27,12 +28,19 @@ _LATEX = {
 }
 
 
-def write_tables(folder: Path, tables: list[Table]) -> list[Path]:
-    """Write ``<name>.csv``, ``.md`` and ``.tex`` of each table into ``folder``; returns the files."""
+def write_tables(folder: Path, tables: list[Table], *, replayed: Sequence[str] = ()) -> list[Path]:
+    """Write ``<name>.csv``, ``.md`` and ``.tex`` of each table into ``folder``; returns the files.
+
+    ``replayed`` are the sentences of a replayed protocol, a column of every CSV; captions have them already.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for table in tables:
-        for suffix, text in ((".csv", as_csv(table)), (".md", as_markdown(table)), (".tex", as_latex(table))):
+        for suffix, text in (
+            (".csv", as_csv(table, replayed=replayed)),
+            (".md", as_markdown(table)),
+            (".tex", as_latex(table)),
+        ):
             written.append(replace_text(folder / f"{table.name}{suffix}", text))
     return written
 
@@ -44,9 +52,13 @@ def replace_text(path: Path, text: str) -> Path:
     return temporary.replace(path)
 
 
-def as_csv(table: Table) -> str:
-    """The table's frame: one row a number, full precision, values in their own scale; a column marks the oracle."""
+def as_csv(table: Table, *, replayed: Sequence[str] = ()) -> str:
+    """The table's frame: one row a number, full precision, values in their own scale.
+
+    A column marks the oracle, another one says what of a published protocol was replayed.
+    """
     frame = table.frame.assign(oracle=True) if table.is_oracle else table.frame
+    frame = frame.assign(replay=" ".join(replayed)) if replayed else frame
     return frame.to_csv(index=False, lineterminator="\n")
 
 
