@@ -51,3 +51,10 @@ def test_state_makes_a_round_trip() -> None:
 def test_counts_that_do_not_fit(counts: tuple[int, ...]) -> None:
     with pytest.raises(ShapeMismatch, match="one count a domain is required"):
         DomainBatchNorm(3, 2)(features(4, 2, 3, 3), counts)
+
+
+def test_one_value_has_no_deviation() -> None:
+    layer = DomainBatchNorm(2, 3)
+    with pytest.raises(ShapeMismatch, match="one image of one pixel.*train.batch_size"):
+        layer(features(3, 3, 1, 1), (2, 1))
+    assert torch.isfinite(layer.eval()(features(3, 3, 1, 1), (2, 1))).all()

@@ -27,12 +27,10 @@ from torch import Tensor
 
 from unshift import config
 from unshift.augmentations.drawing import uniform
+from unshift.augmentations.intensities import counted_as_unit
 from unshift.augmentations.partners import draw_partners
 from unshift.augmentations.spectrum import low_window, mix_amplitude
 from unshift.contracts import MixingAugmentation
-from unshift.errors import DataError
-
-_TOLERANCE = 0.05
 
 
 class Config(config.Config):
@@ -89,7 +87,8 @@ class AmplitudeMix(MixingAugmentation):
         """
         share, partner = (parameters[name].to(images.device) for name in ("share", "partner"))
         own = share.view(-1, *(1,) * (images.ndim - 1))
-        low, high = self._range(images)
+        low, span = counted_as_unit(images, self.config.intensities, who="Augmentation amplitude_mix")
+        high = low + span
         mixed = mix_amplitude(images - low, partner, share, half_width=self.half_width(images.shape[2:]))
         mixed += own * low + (1 - own) * low[partner]
         mixed = mixed.clamp_(torch.minimum(low, low[partner]), torch.maximum(high, high[partner]))
@@ -100,19 +99,6 @@ class AmplitudeMix(MixingAugmentation):
         plane = low_window(space, self.config.window)
         is_volume = self.config.transform == "volume" and len(space) == 3
         return (int(self.config.window * space[0]), *plane) if is_volume else plane
-
-    def _range(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Darkest and brightest value that an image counts with, shaped to broadcast."""
-        axes = tuple(range(1, images.ndim))
-        low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
-        if self.config.intensities == "image":
-            return low, high
-        if low.min() < -_TOLERANCE or high.max() > 1 + _TOLERANCE:
-            raise DataError(
-                f"Augmentation amplitude_mix: intensities span {float(low.min()):.3g} … {float(high.max()):.3g}; "
-                "images in [0, 1] are required. Scale them there (preprocessing), or set intensities: image."
-            )
-        return torch.zeros_like(low), torch.ones_like(high)
 
 
 MEMBER = AmplitudeMix

@@ -56,7 +56,7 @@ class ZoomCrop(Augmentation):
 
 
 def _cut(planes: Float[Tensor, "batch plane height width"], parameters: Mapping[str, Tensor], *, mode: str) -> Tensor:
-    result, rows = planes.clone(memory_format=torch.contiguous_format), parameters["zoomed"].nonzero()[:, 0]
+    result, rows = planes.clone(), parameters["zoomed"].nonzero()[:, 0]
     if not len(rows):
         return result
     factor, place = (parameters[name][rows].to(planes.device) for name in ("factor", "place"))

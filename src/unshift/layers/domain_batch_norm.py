@@ -42,7 +42,8 @@ class DomainBatchNorm(nn.Module):
             counts: images of each domain, in the domains' order; 0 for one that is not there.
 
         Raises:
-            ShapeMismatch: there are not as many counts as domains, or not as many images as they say.
+            ShapeMismatch: there are not as many counts as domains, or not as many images as they say; in training, a
+                domain has one value a channel.
         """
         if len(counts) != len(self.weight) or sum(counts) != len(features):
             raise ShapeMismatch(
@@ -56,6 +57,11 @@ class DomainBatchNorm(nn.Module):
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _normalized(self, part: Tensor, domain: int) -> Tensor:
+        if self.training and part[:, 0].numel() < 2:
+            raise ShapeMismatch(
+                "Domain batch norm: a domain has one image of one pixel here, which has no deviation; two values are "
+                "required. Raise train.batch_size, or the input's size."
+            )
         return F.batch_norm(
             part,
             self.running_mean[domain],

@@ -36,17 +36,16 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from unshift import config
+from unshift.augmentations.intensities import counted_as_unit
 from unshift.config import MemberRef
 from unshift.contracts import Network, Objective, Setting
-from unshift.errors import DataError, ProtocolError
+from unshift.errors import ProtocolError
 from unshift.losses.consistency import sigmoid_divergence, softmax_divergence
 from unshift.losses.overlap import segmentation_terms
 from unshift.losses.regions import region_logits, region_masks, region_terms
 from unshift.networks.restoration import RestorationDecoder, bottleneck_of, encoder_parameters
 from unshift.objectives.views import augmented, build_augmentations, build_still, source_files
 from unshift.sample import Batch, Task, UnlabeledBatch
-
-_TOLERANCE = 0.05
 
 
 class Config(config.Config):
@@ -185,16 +184,8 @@ class RamDsir(Objective):
 
     def _target(self, images: Tensor) -> Tensor:
         """Images scaled to [-1, 1]."""
-        axes = tuple(range(1, images.ndim))
-        low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
-        if self.config.intensities == "image":
-            return 2 * (images - low) / torch.where(high > low, high - low, 1.0) - 1
-        if low.min() < -_TOLERANCE or high.max() > 1 + _TOLERANCE:
-            raise DataError(
-                f"Objective ram_dsir: intensities span {float(low.min()):.3g} … {float(high.max()):.3g}; images in "
-                "[0, 1] are required. Scale them there (preprocessing), or set intensities: image."
-            )
-        return 2 * images - 1
+        low, span = counted_as_unit(images, self.config.intensities, who="Objective ram_dsir")
+        return 2 * (images - low) / span - 1
 
 
 def restoration_error(
