@@ -13,7 +13,8 @@ from unshift.cli.main import build
 from unshift.recipe import load_config, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "ram_dsir"
-NAMES = ("multisite_phantom", "polyp", "fundus_vessel")
+NAMES = ("multisite_phantom", "polyp", "fundus_vessel", "fundus", "prostate")
+PAPER: dict[str, dict[str, Any]] = {"fundus": {"outputs": "regions"}, "prostate": {"geometric": []}}
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "erm": ("erm", {}),
     "augmented": ("augmented", {}),
@@ -48,7 +49,8 @@ def test_the_method_its_ablations_and_the_baselines(name: str) -> None:
     assert recipe.protocol.leave_one_out and recipe.train.sampling == "balanced" and recipe.baseline == "erm"
     for row, (objective, settings) in ROWS.items():
         pipeline = recipe.pipelines[row]
-        assert (pipeline.objective.name, pipeline.objective.settings) == (objective, settings)
+        paper = PAPER.get(name, {}) if objective == "ram_dsir" else {}
+        assert (pipeline.objective.name, pipeline.objective.settings) == (objective, settings | paper)
         load_config("objectives", pipeline.objective, where=name)
     assert all(recipe.train_of(row).sampling == "balanced" for row in recipe.pipelines)
 
