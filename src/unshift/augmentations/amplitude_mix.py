@@ -27,7 +27,7 @@ from torch import Tensor
 
 from unshift import config
 from unshift.augmentations.drawing import uniform
-from unshift.augmentations.intensities import counted_as_unit
+from unshift.augmentations.intensities import counted_as_unit, require_unit
 from unshift.augmentations.partners import draw_partners
 from unshift.augmentations.spectrum import low_window, mix_amplitude
 from unshift.contracts import MixingAugmentation
@@ -86,13 +86,18 @@ class AmplitudeMix(MixingAugmentation):
             DataError: ``intensities`` is ``unit`` and the images are not in [0, 1] (or within 0.05 of it).
         """
         share, partner = (parameters[name].to(images.device) for name in ("share", "partner"))
-        own = share.view(-1, *(1,) * (images.ndim - 1))
-        low, span = counted_as_unit(images, self.config.intensities, who="Augmentation amplitude_mix")
-        high = low + span
-        mixed = mix_amplitude(images - low, partner, share, half_width=self.half_width(images.shape[2:]))
-        mixed += own * low + (1 - own) * low[partner]
-        mixed = mixed.clamp_(torch.minimum(low, low[partner]), torch.maximum(high, high[partner]))
-        return torch.where(own == 1, images, mixed)
+        half_width, is_kept = self.half_width(images.shape[2:]), share == 1
+        if self.config.intensities == "unit":
+            require_unit(images, who="Augmentation amplitude_mix", remedy="(preprocessing), or set intensities: image")
+            mixed = mix_amplitude(images, partner, share, half_width=half_width).clamp_(0, 1)
+        else:
+            own = share.view(-1, *(1,) * (images.ndim - 1))
+            low, span = counted_as_unit(images, "image", who="Augmentation amplitude_mix")
+            mixed = mix_amplitude(images - low, partner, share, half_width=half_width)
+            mixed += own * low + (1 - own) * low[partner]
+            mixed.clamp_(torch.minimum(low, low[partner]), torch.maximum(low + span, (low + span)[partner]))
+        mixed[is_kept] = images[is_kept]
+        return mixed
 
     def half_width(self, space: Sequence[int]) -> tuple[int, ...]:
         """Of the window, on each axis that is transformed."""
