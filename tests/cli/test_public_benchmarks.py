@@ -16,7 +16,7 @@ from unshift.recipe import read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "ram_dsir"
 SIDE = 32
-FAST = {
+FAST: dict[str, Any] = {
     "input.size": f"[{SIDE}, {SIDE}]",
     "network": "{name: ram_unet, width: 4}",
     "train.steps": 2,
@@ -50,9 +50,9 @@ def prepared(name: str, tmp_path: Path) -> Path:
     return tmp_path / name
 
 
-def bench(name: str, root: Path, runs: Path, *options: str, **settings: Any) -> dict[str, Any]:
+def bench(benchmark: str, root: Path, runs: Path, *options: str, **settings: Any) -> dict[str, Any]:
     pairs = [("--set", f"{key}={value}") for key, value in {**FAST, **settings}.items()]
-    arguments = ("bench", RECIPES / f"{name}.yaml", "--data", root, "--runs", runs, "--accelerator", "cpu", "--json")
+    arguments = ("bench", RECIPES / f"{benchmark}.yaml", "--data", root, "--runs", runs, "--accelerator", "cpu", "--json")
     result = call(*arguments, *(part for pair in pairs for part in pair), *options)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -128,3 +128,18 @@ def test_from_download_to_report(name: str, tmp_path: Path, side) -> None:
     assert units == {{"fundus": "px", "prostate": "mm"}[name]}
     if name == "fundus":
         assert "owners declare for testing" in report
+    assert "REPLAY" not in report
+    trainings = sorted((tmp_path / "runs" / "trainings").iterdir())
+    switches = {
+        "fundus": {"predict.batch_norm": "batch", "predict.threshold": 0.75},
+        "prostate": {
+            "predict.batch_norm": "batch",
+            "evaluate.slices": "with_reference",
+            "evaluate.distances": "voxels",
+        },
+    }[name]
+    replayed = bench(name, root, tmp_path / "runs", **batch, **switches, name=f"replay-{name}")
+    assert sorted((tmp_path / "runs" / "trainings").iterdir()) == trainings, "trainings are shared with the replay"
+    assert {row["unit"] for row in replayed["summary"] if row["metric"] == "assd"} == {"px"}
+    page = Path(replayed["report"]).read_text(encoding="utf-8")
+    assert page.count("REPLAY") > 3 and "Batch norm used the statistics of test images, 8 at a time" in page

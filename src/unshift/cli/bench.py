@@ -17,6 +17,7 @@ from unshift.evaluate.statistics import pooled
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.record import Run
+from unshift.experiment.replay import Protocol, replay
 from unshift.experiment.run import Result, execute, jobs, prepare
 from unshift.metrics.policy import METRICS
 from unshift.recipe import read_recipe
@@ -40,14 +41,17 @@ def bench(
     settings: list[str] = typer.Option([], "--set", help="key.key=value in place of the recipe's; may be repeated."),
     accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, train nothing."),
+    protocol: Protocol | None = typer.Option(None, "--replay", help="Also as a paper's released code tests it."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
     size: int | None = typer.Option(None, min=16, help="Side of the image, 400 unless told.", rich_help_panel=PANEL),
     full: bool = typer.Option(False, "--full", help="Time slow repairs to their end.", rich_help_panel=PANEL),
 ) -> None:
     """Run a recipe from data to report."""
     if str(recipe) == WORD:
-        if data or settings or dry_run:
-            raise ConfigError(f"--data, --set, --dry-run: found with the word {WORD}; they belong to a recipe.")
+        if data or settings or dry_run or protocol:
+            raise ConfigError(
+                f"--data, --set, --dry-run, --replay: found with the word {WORD}; they belong to a recipe."
+            )
         complexity(size=size, full=full, accelerator=accelerator, as_json=as_json)
         return
     if size or full:
@@ -58,6 +62,9 @@ def bench(
     work = jobs(current, plan)
     if dry_run:
         show_plan(current, plan, work, as_json=as_json)
+        return
+    if protocol:
+        show_replay(current, protocol, root=data, as_json=as_json)
         return
     with Bars(work) as bars:
         result = execute(replace(current, listener=bars), plan)
@@ -77,6 +84,33 @@ def show_plan(current: Run, plan: list[Fold], work: list[Job], *, as_json: bool)
     table("folds", ("fold", "sources", "unseen", "train", "validation", "test"), rows)
     table("jobs", ("job", "length"), [(j.name, f"{j.total} {'steps' if j.kind == 'train' else 'cases'}") for j in work])
     output.print("Dry run: nothing was trained or written.")
+
+
+def show_replay(current: Run, protocol: Protocol, *, root: Path | None, as_json: bool) -> None:
+    """Run the recipe under both protocols; what each switch changes, and where the reports are."""
+    with Bars([]) as bars:
+        done = replay(
+            current.recipe, protocol, root=root, runs=current.folder.parent, devices=current.devices, listener=bars
+        )
+    if as_json:
+        reports = {switch: str(result.report) for switch, result in done.results.items()}
+        emit({"table": str(done.file), "reports": reports, "switches": done.table.to_dict(orient="records")})
+        return
+    for (region, metric), part in done.table.groupby(["region", "metric"], sort=False):
+        points = 100 if METRICS[metric].better == "higher" else 1
+        lines = []
+        for row in part.itertuples():
+            interval = f"{points * row.difference:+.1f} [{points * row.low:+.1f}, {points * row.high:+.1f}]"
+            difference = interval if row.difference == row.difference else f"other unit ({row.unit})"
+            lines.append(
+                (row.pipeline, row.switch, f"{points * row.honest:.1f}", f"{points * row.replayed:.1f}", difference)
+            )
+        table(
+            f"{metric} of {region}, unseen domains", ("pipeline", protocol, "honest", "replayed", "difference"), lines
+        )
+    output.print(f"\nTable: {done.file}", soft_wrap=True, highlight=False)
+    for switch, result in done.results.items():
+        output.print(f"Report, {switch}: {result.report}", soft_wrap=True, highlight=False)
 
 
 def show_result(result: Result, *, as_json: bool) -> None:
