@@ -21,6 +21,8 @@ from unshift.recipe import Recipe
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = "path/to/photographs"
 TABLES = ("headline", "differences", "worst", "metric_hd95", "metric_recall", "metric_precision", "false_alarms")
+BESIDE = {"recovered": "How much of the gap is recovered", "content": "Where each repair helps and where it harms"}
+"""Pages of other scripts, linked where they are."""
 REFERENCES = "references"
 """Shown where images were given a reference's colors; its file, one row an image, stays in the run."""
 PAPER_TABLES = ("metric_jaccard", "metric_hd", "metric_asd")
@@ -53,9 +55,9 @@ def page(run: Path, output: Path) -> Path:
     used = run / "tables" / f"{REFERENCES}.md"
     lines += [used.read_text(encoding="utf-8").strip(), ""] if used.is_file() else []
     lines += fitted(run, recipe) + brought(run, recipe)
-    content = output / f"{recipe.name}_content.md"
-    if content.is_file():
-        lines += [f"[Where each repair helps and where it harms]({content.name})", ""]
+    for beside, title in BESIDE.items():
+        file = output / f"{recipe.name}_{beside}.md"
+        lines += [f"[{title}]({file.name})", ""] if file.is_file() else []
     lines += ["Data: " + " · ".join(recipe.cite), ""] if recipe.cite else []
     (output / f"{recipe.name}.yaml").write_text(to_yaml(elsewhere(recipe)), encoding="utf-8")
     path = output / f"{recipe.name}.md"
