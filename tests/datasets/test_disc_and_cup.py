@@ -102,3 +102,26 @@ def test_a_grey_photograph_is_named(tmp_path: Path) -> None:
     written, (problem,) = convert(one, tmp_path / "out", DOFE)
     assert len(written) == 2
     assert problem.kind == "grey photograph"
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "RGBA"])
+def test_masks_are_read_as_they_are_seen(tmp_path: Path, mode: str) -> None:
+    one = item(tmp_path)
+    grey = disc((24, 20), background=255, rim=128, cup=0)
+    if mode == "P":  # three colors, whose indices mean nothing
+        image = Image.fromarray(np.select([grey == 0, grey == 128], [2, 0], 1).astype(np.uint8), mode="L").convert("P")
+        image.putpalette([128, 128, 128, 255, 255, 255, 0, 0, 0])
+    else:
+        image = Image.fromarray(grey).convert(mode)
+    image.save(one.labels)
+    written, problems = convert(one, tmp_path / "out", DOFE)
+    assert problems == []
+    assert np.array_equal(np.asarray(Image.open(written[1])), disc((24, 20), background=0, rim=1, cup=2))
+
+
+def test_a_mask_in_color_is_an_error(tmp_path: Path) -> None:
+    one = item(tmp_path)
+    save(one.labels, photograph(1, (24, 20)))
+    written, (problem,) = convert(one, tmp_path / "out", DOFE)
+    assert (written, problem.kind, problem.file) == ([], "unusable file", one.labels)
+    assert "is in color" in problem.what

@@ -143,3 +143,5 @@ def test_a_case_in_both_splits_is_an_error(tmp_path: Path) -> None:
 def test_the_download_itself_says_what_to_run(download: Path) -> None:
     with pytest.raises(DataError, match=r"looks like the download of fundus.*unshift data prepare fundus --from"):
         recognize(download)
+    with pytest.raises(DataError, match=r"looks like the download of fundus.*unshift data prepare fundus --from"):
+        open_dataset("fundus", download).cases(SITES[0])

@@ -139,7 +139,7 @@ def _show_preparation(done: Preparation, card: Card, name: str, *, as_json: bool
 
 
 def _show_problems(problems: Sequence[Problem]) -> None:
-    for problem in problems:
+    for problem in sorted(problems, key=lambda p: ("error", "warning", "count").index(p.severity)):
         output.print(f"[bold]{problem.severity}[/bold] ", end="")
         output.print(str(problem), markup=False, highlight=False, soft_wrap=True)
     counts = Counter(p.severity for p in problems)

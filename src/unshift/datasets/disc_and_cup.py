@@ -71,6 +71,18 @@ class GreyCode:
         return Problem("stray grey level", "warning", path, what, remedy)
 
 
+def _grey_levels(path: Path) -> Int[Tensor, "height width"]:
+    """The mask's grey levels, 0 … 255, as they are seen: a palette's colors and not its indices, as published code.
+
+    Raises:
+        DataError: it cannot be read, or is in color.
+    """
+    seen = reading.read_image(path).array
+    if not bool((seen == seen[:1]).all()):
+        raise DataError(f"{path}: is in color; grey levels are required. Take the mask from the published package.")
+    return (seen[0] * 255).round().long()
+
+
 def _faults(labels: Tensor, path: Path, required: str) -> list[Problem]:
     if bool(labels[[0, 0, -1, -1], [0, -1, 0, -1]].all()):
         what = f"no corner of the picture is background; the grey levels seem to mean something else than {required}"
@@ -83,16 +95,16 @@ def _faults(labels: Tensor, path: Path, required: str) -> list[Problem]:
 def convert(item: Item, folder: Path, code: GreyCode) -> tuple[list[Path], list[Problem]]:
     """The photograph as it is, and its label map as PNG; see :meth:`PreparedFolders.convert`."""
     try:
-        image, stored = reading.read_image(item.image), reading.read_label_map(item.labels)
+        image, stored = reading.read_image(item.image), _grey_levels(item.labels)
     except DataError as error:
         file = item.image if str(error).startswith(str(item.image)) else item.labels
         what, _, remedy = str(error).removeprefix(f"{file}: ").partition(". ")
         return [], [Problem("unusable file", "error", file, what, remedy)]
-    sizes = tuple(image.array.shape[1:]), tuple(stored.array.shape)
+    sizes = tuple(image.array.shape[1:]), tuple(stored.shape)
     if sizes[0] != sizes[1]:
         what = f"is {times(sizes[1])} but its image {item.image} is {times(sizes[0])}; both must share one grid"
         return [], [Problem("size", "error", item.labels, what, "Take both from the published package.")]
-    labels, problems = code.labels(stored.array, item.labels)
+    labels, problems = code.labels(stored, item.labels)
     if any(p.severity == "error" for p in problems):
         return [], problems
     if image.array.shape[0] != RULES.channels:

@@ -85,12 +85,9 @@ def recognize(path: Path) -> tuple[str, dict[str, Any]]:
         return "nnunet", {}
     if not any(is_folder(folder / "images") for folder in subfolders(path)):
         shown = ", ".join(folder.name for folder in subfolders(path)[:8]) or "no folder"
-        for name, member in preparable().items():
+        for member in preparable().values():
             if member.is_download(path):
-                raise DataError(
-                    f"{path}: holds {shown}, which looks like the download of {name}; what is made of it is required. "
-                    f"Run `unshift data prepare {name} --from {path}`."
-                )
+                raise member.unprepared(path)
         raise DataError(
             f"{path}: holds {shown}; neither dataset.json nor a <domain>/images was found, one of which is required. "
             f"Give the dataset's own folder.\nExpected layout:\n{TREE}"

@@ -65,6 +65,20 @@ class PreparedFolders(PairedFolders):
             is_folder(root / domain / "images") for domain in cls.published
         )
 
+    @classmethod
+    def unprepared(cls, root: Path) -> DataError:
+        """What to say to whoever gives the download where what is made of it is required."""
+        name = cls.__module__.rpartition(".")[2]
+        return DataError(
+            f"{root}: looks like the download of {name}; what is made of it is required. "
+            f"Run `unshift data prepare {name} --from {root}`."
+        )
+
+    def _domains(self) -> tuple[str, ...]:
+        if self.is_download(self.folder):
+            raise self.unprepared(self.folder)
+        return super()._domains()
+
     def _domain(self, domain: str) -> tuple[list[Case], list[Problem]]:
         cases, problems = super()._domain(domain)
         path = self.folder / domain / TABLE
