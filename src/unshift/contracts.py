@@ -209,23 +209,6 @@ class Augmentation(Member, ABC):
         return label_maps
 
 
-class MixingAugmentation(Augmentation, ABC):
-    """An augmentation that gives an image something of another image of the same batch.
-
-    Its parameters hold ``partner``, int64 [batch]: for each image the row of ``images`` that it takes from, so that
-    whoever is not in the batch, and a held-out domain never is, cannot be one.
-    """
-
-    @abstractmethod
-    def draw(
-        self,
-        generator: torch.Generator,
-        images: Float[Tensor, "batch channel *space"],
-        domains: Sequence[str] = (),
-    ) -> dict[str, Tensor]:
-        """As :meth:`Augmentation.draw`; ``domains``, one an image, say who may be whose partner."""
-
-
 # ----------------------------------------------------------------------------------------------------- networks
 
 

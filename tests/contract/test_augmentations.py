@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unshift.contracts import Augmentation, MixingAugmentation
+from unshift.augmentations.partners import MixingAugmentation
+from unshift.contracts import Augmentation
 from unshift.discover import load, names, summary
 
 MEMBERS = names("augmentations")

@@ -28,9 +28,8 @@ from torch import Tensor
 from unshift import config
 from unshift.augmentations.drawing import uniform
 from unshift.augmentations.intensities import counted_as_unit, require_unit
-from unshift.augmentations.partners import draw_partners
+from unshift.augmentations.partners import MixingAugmentation, draw_partners
 from unshift.augmentations.spectrum import low_window, mix_amplitude
-from unshift.contracts import MixingAugmentation
 
 
 class Config(config.Config):

@@ -1,4 +1,4 @@
-"""Which image of the batch another one takes from: of another source domain, drawn uniformly, then any image of it.
+"""Augmentations that mix images of a batch, and who is whose partner: of another source domain, then any image of it.
 
 Partners come from the batch, whose domains sampling balances. A held-out domain is in no batch of a training, and so
 cannot be anybody's partner, whatever an augmentation does.
@@ -6,14 +6,33 @@ cannot be anybody's partner, whatever an augmentation does.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from unshift.augmentations.drawing import uniform
+from unshift.contracts import Augmentation
 from unshift.errors import ProtocolError
+
+
+class MixingAugmentation(Augmentation, ABC):
+    """An augmentation that gives an image something of another image of the same batch.
+
+    Its parameters hold ``partner``, int64 [batch]: for each image the row of ``images`` that it takes from, so that
+    whoever is not in the batch, and a held-out domain never is, cannot be one.
+    """
+
+    @abstractmethod
+    def draw(
+        self,
+        generator: torch.Generator,
+        images: Float[Tensor, "batch channel *space"],
+        domains: Sequence[str] = (),
+    ) -> dict[str, Tensor]:
+        """As :meth:`Augmentation.draw`; ``domains``, one an image, say who may be whose partner."""
 
 
 def draw_partners(

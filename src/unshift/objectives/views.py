@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unshift import config, discover
+from unshift.augmentations.partners import MixingAugmentation
 from unshift.config import MemberRef
-from unshift.contracts import Augmentation, MixingAugmentation
+from unshift.contracts import Augmentation
 from unshift.errors import ConfigError
 from unshift.geometry import as_channels, as_slices
 
