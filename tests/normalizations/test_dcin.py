@@ -94,7 +94,7 @@ def test_only_the_inside_counts() -> None:
 
 
 def test_the_state_is_enough_and_holds_no_pixels(tmp_path: Path) -> None:
-    Image.fromarray(np.full((8, 8, 3), 120, np.uint8)).save(tmp_path / "expert.png")
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(tmp_path / "expert.png")
     method = fitted(references=(str(tmp_path / "expert.png"), "global", "local"))
     state = method.state_dict()
     texts = state.pop("texts")
@@ -162,10 +162,13 @@ def test_bad_references_are_not_chosen_and_bad_experts_are_told(
         pixels[::2] += 4
         Image.fromarray(pixels).save(tmp_path / name)
         with caplog.at_level(logging.WARNING):
-            [view] = fitted(references=(str(tmp_path / name),)).views(photo(50))
+            [view] = fitted(references=(str(tmp_path / name),), flawed="use").views(photo(50))
         assert view.reference is not None and "its colors resemble no source image" in view.reference.warning
         assert name in caplog.text
     assert "the reference is nearly black" in caplog.text
+    with pytest.raises(DataError, match=r"black\.png is nearly black; .*`flawed: use`"):
+        fitted(references=(str(tmp_path / "black.png"), "global"))
+    assert fitted(references=(str(tmp_path / "green.png"),)).views(photo(50))  # other colors are warned of, not refused
 
 
 def test_an_image_unlike_the_source_is_warned_of() -> None:

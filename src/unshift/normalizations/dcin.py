@@ -59,7 +59,8 @@ class DcinConfig(Config):
     """``references``: any of ``global``, ``local`` and files of photographs, one view each (``local``: ``nearest`` of
     them). ``method``: of `unshift.normalizations.color_methods`. ``norm``: of histograms. ``embedding``: a member of
     that family, or ``timm:MODEL``. ``bank``: a file that `unshift bank` wrote, in place of the training images.
-    ``search``: ``approximate`` for banks of more than a million images (extra [index]).
+    ``search``: ``approximate`` for banks of more than a million images (extra [index]). ``flawed``: what happens to a
+    named file that is nearly black, over-exposed or constant, whose colors leave nothing of any image.
     """
 
     references: tuple[str, ...] = Field(default=(GLOBAL, LOCAL), min_length=1)
@@ -69,6 +70,7 @@ class DcinConfig(Config):
     bank: Path | None = None
     nearest: int = Field(default=1, ge=1)
     search: Literal["exact", "approximate"] = "exact"
+    flawed: Literal["refuse", "use"] = "refuse"
 
     @field_validator("references")
     @classmethod
@@ -134,7 +136,7 @@ class Dcin(Normalization):
         """Describe the source images one by one, or read the bank; choose the references.
 
         Raises:
-            DataError: no image, or none that may be a reference; a named file that is no picture.
+            DataError: no image, or none that may be a reference; a named file that is no picture, or a flawed one.
             BundleError: the bank's embeddings are of another model, size or preprocessing.
             ConfigError: the embedding needs a trained network and none was bound.
         """
@@ -147,7 +149,12 @@ class Dcin(Normalization):
         self._chosen = {r: expert_reference(Path(r), config.method, bank, before=before) for r in experts}
         if GLOBAL in config.references:
             self._chosen[GLOBAL] = global_reference(bank, config.method, norm=config.norm)
-        for one in self._chosen.values():
+        for path, one in self._chosen.items():
+            if one.flaw and config.flawed == "refuse":
+                raise DataError(
+                    f"dcin: {path} is {one.flaw}; a picture with colors to take is required. Name a clean, well lit "
+                    "source image (`flawed: use` takes this one all the same)."
+                )
             if one.warning:
                 logger.warning("dcin: reference %s: %s.", one.name, one.warning)
         self._chosen = {Path(kind).name: one for kind, one in self._chosen.items()}

@@ -34,12 +34,18 @@ _NOT_IDENTITY = frozenset({"weights", "pretrained", "weights_of", "mean", "devia
 
 @dataclass(frozen=True)
 class Chosen:
-    """A reference that is the same for all images."""
+    """A reference that is the same for all images.
+
+    Args:
+        warning: what speaks against it.
+        flaw: of that, what makes it no reference at all (nearly black, …); not kept in a state.
+    """
 
     kind: str
     name: str
     statistics: Float[Tensor, " size"]
     warning: str = ""
+    flaw: str = ""
 
 
 def describe(sample: Sample, methods: Sequence[str], embedding: Embedding | None, *, digest: str = "") -> Entry:
@@ -96,7 +102,7 @@ def global_reference(bank: Bank, method: str, *, norm: Norm) -> Chosen:
 
 
 def expert_reference(path: Path, method: str, bank: Bank, *, before: Sequence[Normalization] = ()) -> Chosen:
-    """The picture that a user names, treated as source images are; a bad one is used, and warned of.
+    """The picture that a user names, treated as source images are, with what speaks against it.
 
     Raises:
         DataError: no such picture, or it cannot be read in full.
@@ -109,7 +115,7 @@ def expert_reference(path: Path, method: str, bank: Bank, *, before: Sequence[No
             f"its colors resemble no source image: {distance:.2f} to the nearest; {_USUAL:.0%} of source images are "
             f"within {usual:.2f} of another"
         )
-    return Chosen("expert", path.name, entry.statistics[method], "; ".join(words))
+    return Chosen("expert", path.name, entry.statistics[method], "; ".join(words), entry.flaw)
 
 
 def read_picture(path: Path, before: Sequence[Normalization] = ()) -> Sample:
