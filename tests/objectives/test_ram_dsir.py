@@ -254,6 +254,20 @@ def test_neighboring_slices_are_mixed_one_by_one_and_restored_together() -> None
     assert images.shape == mixed.shape == (6, 3, 32, 32)
 
 
+def test_volumes_are_mixed_and_restored() -> None:
+    task = Task(1, ("background", "organ"), spatial_dims=3)
+    torch.manual_seed(0)
+    net = build_network(MemberRef(name="ram_unet", width=2), task, InputConfig(size=(16, 16, 16)))
+    objective = build(net, task, mixing=[{"name": "amplitude_mix", "transform": "volume"}]).train()
+    images = torch.rand(6, 1, 16, 16, 16)
+    label_maps = torch.randint(0, 2, (6, 16, 16, 16))
+    batch = dataclasses.replace(example(), images=images, label_maps=label_maps)
+    total = torch.stack(list(objective(batch, phase="train").values())).sum()
+    total.backward()
+    assert torch.isfinite(total) and objective.views(batch)[1].shape == images.shape
+    assert all(p.grad is not None for p in objective.restoration.parameters())
+
+
 def test_settings_come_from_the_recipe_and_sources_decide_what_is_stored() -> None:
     config = parse(Config, {"passes": "two", "mixing": [{"name": "amplitude_mix", "share": "continuous"}]}, where="r")
     assert "share: continuous" in to_yaml(config) and "passes: two" in to_yaml(config)
