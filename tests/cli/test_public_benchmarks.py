@@ -52,7 +52,8 @@ def prepared(name: str, tmp_path: Path) -> Path:
 
 def bench(benchmark: str, root: Path, runs: Path, *options: str, **settings: Any) -> dict[str, Any]:
     pairs = [("--set", f"{key}={value}") for key, value in {**FAST, **settings}.items()]
-    arguments = ("bench", RECIPES / f"{benchmark}.yaml", "--data", root, "--runs", runs, "--accelerator", "cpu", "--json")
+    place = ("--data", root, "--runs", runs)
+    arguments = ("bench", RECIPES / f"{benchmark}.yaml", *place, "--accelerator", "cpu", "--json")
     result = call(*arguments, *(part for pair in pairs for part in pair), *options)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
