@@ -103,7 +103,6 @@ class RamDsir(Objective):
         if config.restoration_weight:
             tap = bottleneck_of(network, where="objective ram_dsir")
             dims = network.task.spatial_dims
-            dims = network.task.spatial_dims
             self.restoration = RestorationDecoder(dims, tap, network.in_channels, self.sources)
 
     def parameter_groups(self) -> dict[str, list[dict[str, Any]]]:
