@@ -68,6 +68,10 @@ class Finding:
     repairs: tuple[Repair, ...]
 
 
+SPELLED_OUT = 2
+"""Repairs whose costs elsewhere the sentence names one by one."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A sentence (names of pipelines in back quotes), and what it rests on, domain by domain."""
@@ -241,17 +245,22 @@ def _elsewhere(report: Report, findings: tuple[Finding, ...], helping: Sequence[
     """What a repair that helps on the worst domain costs on others; less than a point is left to the page below."""
     places = [(f.loss.domain, f.repairs) for f in findings]
     places += [(domain, repairs_on(report, domain, seen=True)) for domain, seen in report.columns() if seen]
-    clauses = []
+    found = {}
     for pipeline in helping:
-        costs = {
-            domain: f"{plain(-r.gain.mean, r.gain.unit)} on {domain}"
+        costs = [
+            (-r.gain.mean, f"{plain(-r.gain.mean, r.gain.unit)} on {domain}")
             for domain, repairs in places
             for r in repairs
             if r.pipeline == pipeline and r.verdict < 0 and (r.gain.unit != "1" or r.gain.mean <= -ONE_POINT)
-        }
+        ]
         if costs:
-            clauses.append(f"but `{pipeline}` costs {listing(list(costs.values()))}")
-    return clauses
+            found[pipeline] = costs
+    if len(found) <= SPELLED_OUT:
+        return [f"but `{name}` costs {listing([words for _, words in costs])}" for name, costs in found.items()]
+    most = max((cost for costs in found.values() for cost in costs), key=lambda cost: cost[0])
+    best = next(iter(helping))
+    own = f"`{best}` costs {listing([words for _, words in found[best]])}, and " if best in found else ""
+    return [f"but {own}{len(found)} of them cost up to {most[1]}"]
 
 
 def _recoveries(helps: Sequence[Repair], focus: Loss) -> str:
