@@ -39,7 +39,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             messages.print(str(error), markup=False, highlight=False)
             raise typer.Exit(WRONG_INPUT) from None
         except OSError as error:  # a full disk, a missing right: the machine's word, without a traceback
-            messages.print(f"[bold red]Error[/bold red] {error.filename or 'file system'}: {error.strerror or error}.")
+            messages.print("[bold red]Error[/bold red]", end=" ")
+            said = f"{error.filename or 'file system'}: {error.strerror or error}."
+            messages.print(said, markup=False, highlight=False)
             raise typer.Exit(WRONG_INPUT) from None
         except KeyboardInterrupt:
             messages.print("\nStopped. What was done is kept: the same command goes on from here.")
