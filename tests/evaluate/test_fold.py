@@ -30,3 +30,10 @@ def test_a_patient_on_two_sides_is_named(sides: tuple[str, str]) -> None:
 def test_a_patient_with_several_images_on_one_side_is_fine() -> None:
     fold = Fold("B", ("A",), ("B",), (Case("x", "P7", "A"), Case("y", "P7", "A")), (), ())
     assert len(fold.train) == 2
+
+
+def test_a_tested_patient_seen_unlabeled_is_named_unless_the_fold_says_so() -> None:
+    seen, tested = Case("x", "P7", "B"), Case("y", "P7", "B")
+    with pytest.raises(ProtocolError, match="patient 'P7' is tested and, with case 'B/x', seen unlabeled"):
+        Fold("B", ("A",), ("B",), (), (), (tested,), unlabeled=(seen,))
+    assert Fold("B", ("A",), ("B",), (), (), (tested,), unlabeled=(tested,), transductive=True).unlabeled

@@ -187,3 +187,69 @@ def test_require() -> None:
     require(Setting(least_sources=2), fold)
     with pytest.raises(ProtocolError, match=r"trains on 2 domain\(s\) \(A, B\); ram_dsir needs at least 3"):
         require(Setting(least_sources=3), fold, objective="ram_dsir")
+
+
+def test_adaptation_divides_the_targets_by_patient(dataset) -> None:
+    data = dataset(A=10, B=9, C=2)
+    config = ProtocolConfig(sources=("A",), targets=("B", "C"))
+    (plain,), (fold,) = folds(data, config, seed=0), folds(data, config, seed=0, adapts=True)
+    assert plain.unlabeled == () and len(patients(plain.test)) == 2 + 11
+    tested = tuple(case for case in fold.test if not fold.seen(case))
+    assert {c.domain for c in fold.unlabeled} == {c.domain for c in tested} == {"B", "C"}
+    assert (len(patients(fold.unlabeled)), len(patients(tested))) == (5 + 1, 4 + 1)  # round(4.5) = 4 tested
+    assert {c.key for c in (*fold.unlabeled, *tested)} == {c.key for d in "BC" for c in data.cases(d)}
+    assert not patients(fold.unlabeled) & patients(fold.test)
+    assert [c for c in fold.test if fold.seen(c)] == [c for c in plain.test if plain.seen(c)]
+    assert (fold.train, fold.validation) == (plain.train, plain.validation) and not fold.transductive
+    (more,) = folds(data, ProtocolConfig(sources=("A",), targets=("B",), adapt_share=0.8), seed=0, adapts=True)
+    assert len(patients(more.unlabeled)) == 7
+    assert data.labels_read == []
+
+
+def test_transductive_adaptation_sees_the_tested_images_and_says_so(dataset) -> None:
+    config = ProtocolConfig(sources=("A",), targets=("B",), adapt="transductive")
+    (fold,) = folds(dataset(A=10, B=1), config, seed=0, adapts=True)
+    assert fold.transductive
+    assert fold.unlabeled == tuple(case for case in fold.test if case.domain == "B") != ()
+
+
+def test_the_upper_bound_is_tested_among_the_cases_that_adaptation_is_tested_on(dataset) -> None:
+    for patients_of_b, share in ((4, 0.5), (9, 0.7), (20, 0.85)):
+        config = ProtocolConfig(sources=("A",), targets=("B",), upper_bound=True, adapt_share=share)
+        held_out, upper = folds(dataset(A=6, B=patients_of_b), config, seed=4, adapts=True)
+        assert {c.key for c in upper.test} <= {c.key for c in held_out.test} and upper.unlabeled == ()
+    config = ProtocolConfig(sources=("A",), targets=("B",), upper_bound=True, adapt_share=0.9)
+    with pytest.raises(ProtocolError, match=r"adapt_share is 0.9 and test 0.15; the upper bound"):
+        folds(dataset(A=6, B=6), config, seed=0, adapts=True)
+
+
+def test_adaptation_keeps_the_declared_test(dataset) -> None:
+    data = dataset(A=5, B=["test", "train", None, "test"])
+    (fold,) = folds(data, ProtocolConfig(sources=("A",), targets=("B",)), seed=0, adapts=True)
+    assert {c.split for c in fold.test if c.domain == "B"} == {"test"}
+    assert {c.split for c in fold.unlabeled} == {"train", None}
+
+
+def test_of_patients_shown_again_those_trained_on_are_seen_unlabeled(dataset) -> None:
+    config = ProtocolConfig(sources=("A",), targets=("B",), test=0.3, same_patients=True)
+    (fold,) = folds(shown_again(dataset), config, seed=0, adapts=True)
+    assert patients(fold.unlabeled) == patients(fold.train) and {c.domain for c in fold.unlabeled} == {"B"}
+
+
+def test_a_target_too_small_to_be_divided(dataset) -> None:
+    config = ProtocolConfig(sources=("A",), targets=("B",))
+    with pytest.raises(ProtocolError, match=r"'B': 1 patient\(s\), which cannot be on both sides; adapt: held_out"):
+        folds(dataset(A=5, B=1), config, seed=0, adapts=True)
+    with pytest.raises(ProtocolError, match=r"'B': 2 patient\(s\), all of them declared for testing"):
+        folds(dataset(A=5, B=["test", "test"]), config, seed=0, adapts=True)
+    data = dataset(A=5, B=0, C=1)
+    data.__class__ = type("Empty", (type(data),), {"domains": ("A", "B")})
+    with pytest.raises(ProtocolError, match="Domain 'B': it has no cases"):
+        folds(data, config, seed=0, adapts=True)
+
+
+def test_an_objective_of_adaptation_needs_unlabeled_images() -> None:
+    fold = Fold("C", ("A",), ("C",), (), (), ())
+    with pytest.raises(ProtocolError, match="no unlabeled images of a target; advent adapts to one"):
+        require(Setting("adaptation"), fold, objective="advent")
+    require(Setting("adaptation"), Fold("C", ("A",), ("C",), (), (), (), unlabeled=(Case("x", "P", "C"),)))

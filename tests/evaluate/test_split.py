@@ -91,3 +91,19 @@ def test_another_version(dataset, tmp_path: Path) -> None:
     (tmp_path / "split.json").write_text(json.dumps({"version": 99, "folds": []}))
     with pytest.raises(ProtocolError, match="version 99; this program reads 1"):
         read_split(tmp_path / "split.json", dataset(A=3))
+
+
+@pytest.mark.parametrize("adapt", ["held_out", "transductive"])
+def test_round_trip_with_unlabeled_images(dataset, tmp_path: Path, adapt: str) -> None:
+    data = dataset(A=6, B=4)
+    plan = folds(data, ProtocolConfig(sources=("A",), targets=("B",), adapt=adapt), seed=0, adapts=True)
+    write_split(tmp_path / "split.json", plan)
+    found = read_split(tmp_path / "split.json", data)
+    assert found == plan and found[0].unlabeled and found[0].transductive is (adapt == "transductive")
+
+
+def test_a_split_without_adaptation_is_stored_as_ever(dataset, tmp_path: Path) -> None:
+    """So that runs that were begun before adaptation existed go on."""
+    write_split(tmp_path / "split.json", folds(dataset(A=6, B=4), PLAN, seed=0))
+    rows = json.loads((tmp_path / "split.json").read_text())["folds"]
+    assert all(row.keys() == {"name", "kind", "sources", "targets", "train", "validation", "test"} for row in rows)

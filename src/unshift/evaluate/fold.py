@@ -21,6 +21,9 @@ class Fold:
         sources, targets: domains.
         train, validation: cases of the sources; their labels may be read before scoring.
         test: held-out cases of the sources, and cases of the targets: all, or those of held-out patients.
+        unlabeled: cases of the targets whose images objectives of adaptation see; empty where nobody adapts. Their
+            labels may be read in scoring alone, and only where the fold is transductive.
+        transductive: the unlabeled cases may be tested too; otherwise no patient of theirs is.
         kind: ``held_out``, or ``upper_bound``: trained on the domain that it is tested on.
     """
 
@@ -31,6 +34,8 @@ class Fold:
     validation: tuple[Case, ...]
     test: tuple[Case, ...]
     kind: Literal["held_out", "upper_bound"] = "held_out"
+    unlabeled: tuple[Case, ...] = ()
+    transductive: bool = False
 
     def __post_init__(self) -> None:
         sides: dict[str, str] = {}
@@ -44,6 +49,14 @@ class Fold:
                         "correct the rule that makes patient ids; where targets show the sources' patients once more "
                         "(simulated vendors), set protocol.same_patients: true."
                     )
+        tested = {case.patient for case in self.test}
+        for case in () if self.transductive else self.unlabeled:
+            if case.patient in tested:
+                raise ProtocolError(
+                    f"Fold {self.name!r}: patient {case.patient!r} is tested and, with case {case.key!r}, seen "
+                    "unlabeled in training; adapt: held_out keeps the two apart. Correct the rule that makes patient "
+                    "ids, or set protocol.adapt: transductive."
+                )
 
     def seen(self, case: Case) -> bool:
         """Whether the case's domain was trained on."""

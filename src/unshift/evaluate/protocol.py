@@ -4,11 +4,17 @@ A fold trains on its source domains and is tested on held-out patients of the sa
 of its target domains (*unseen*); with ``same_patients``, on those of held-out patients; with ``declared_test``, on
 those that the owners declare for testing. All images of a patient lie on one side. A domain's split depends on the seed
 and on the domain alone, so that every fold, pipeline and training seed is tested on the same cases.
+
+Where an objective of adaptation takes part, targets also give unlabeled images. ``adapt`` says which: of patients who
+are not tested (``held_out``), or of the tested ones themselves (``transductive``). Either way all pipelines of the
+recipe, those that do not adapt among them, are tested on the same cases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -16,7 +22,7 @@ from unshift.config import Config
 from unshift.contracts import Dataset, Setting
 from unshift.errors import ProtocolError, UnknownName
 from unshift.evaluate.fold import UPPER_BOUND, Fold
-from unshift.evaluate.split import Division, divide, read_split, write_split
+from unshift.evaluate.split import Division, divide, divide_target, read_split, write_split
 
 __all__ = ["UPPER_BOUND", "Fold", "ProtocolConfig", "folds", "read_split", "require", "write_split"]
 
@@ -38,6 +44,10 @@ class ProtocolConfig(Config):
     )
     declared_test: bool = Field(False, description="of targets, test only what the dataset's owners declare as test")
     upper_bound: bool = Field(False, description="also train on each target's own patients, for gap recovery")
+    adapt: Literal["held_out", "transductive"] = Field(
+        "held_out", description="whose images adaptation sees unlabeled: patients who are not tested, or those tested"
+    )
+    adapt_share: float = Field(0.5, gt=0, lt=1, description="held_out: share of a target's patients seen unlabeled")
 
     @model_validator(mode="after")
     def _check(self) -> ProtocolConfig:
@@ -52,20 +62,28 @@ class ProtocolConfig(Config):
         return self
 
 
-def folds(dataset: Dataset, config: ProtocolConfig, *, seed: int) -> list[Fold]:
+def folds(dataset: Dataset, config: ProtocolConfig, *, seed: int, adapts: bool = False) -> list[Fold]:
     """The plan of an experiment.
 
     Args:
         dataset: its declared splits are kept: a case declared ``test`` is never trained on.
         config: sources, targets, shares.
         seed: of the division of patients.
+        adapts: whether an objective of adaptation takes part, so that targets are divided as ``config.adapt`` says.
 
     Raises:
         UnknownName: a domain that the dataset does not have.
         ProtocolError: no source or no target is left; a domain is both; a source has too few patients or nothing but
             test cases; a target has no cases; a patient would be on two sides.
     """
+    if adapts and config.upper_bound and config.adapt == "held_out" and config.adapt_share > 1 - config.test:
+        raise ProtocolError(
+            f"protocol: adapt_share is {config.adapt_share:g} and test {config.test:g}; the upper bound is tested on "
+            "patients that no training sees, so the two may sum to 1 at most. Lower one of them."
+        )
     plan = [_held_out(dataset, *pair, config=config, seed=seed) for pair in _pairs(dataset, config)]
+    if adapts:
+        plan = [_adapted(dataset, fold, config=config, seed=seed) for fold in plan]
     if config.upper_bound:
         targets = dict.fromkeys(target for fold in plan for target in fold.targets)
         plan += [_upper_bound(dataset, target, config=config, seed=seed) for target in targets]
@@ -76,12 +94,17 @@ def require(setting: Setting, fold: Fold, *, objective: str = "The objective") -
     """Check that a fold has what an objective needs.
 
     Raises:
-        ProtocolError: fewer source domains than the objective's least number.
+        ProtocolError: fewer source domains than the objective's least number; no target to adapt to.
     """
     if len(fold.sources) < setting.least_sources:
         raise ProtocolError(
             f"Fold {fold.name!r}: trains on {len(fold.sources)} domain(s) ({', '.join(fold.sources)}); {objective} "
             f"needs at least {setting.least_sources}. Name more sources, or choose an objective that needs fewer."
+        )
+    if setting.kind == "adaptation" and not fold.unlabeled:
+        raise ProtocolError(
+            f"Fold {fold.name!r}: has no unlabeled images of a target; {objective} adapts to one. A fold that trains "
+            "on the target itself (upper_bound) runs the recipe's baseline alone: let that be an objective such as erm."
         )
 
 
@@ -149,6 +172,24 @@ def _held_out(
         validation=tuple(case for part in parts for case in part.validation),
         test=tuple(tested),
     )
+
+
+def _adapted(dataset: Dataset, fold: Fold, *, config: ProtocolConfig, seed: int) -> Fold:
+    """The fold with unlabeled cases of its targets, and without the tests that they replace."""
+    seen, tested = [case for case in fold.test if fold.seen(case)], [case for case in fold.test if not fold.seen(case)]
+    if config.adapt == "transductive":
+        return replace(fold, unlabeled=tuple(tested), transductive=True)
+    if config.same_patients:  # the tested are held out already; those trained on are shown as the target sees them
+        trained = {case.patient for case in fold.train}
+        shown = [case for target in fold.targets for case in dataset.cases(target) if case.patient in trained]
+        return replace(fold, unlabeled=tuple(shown))
+    unlabeled: list[Case] = []
+    kept: list[Case] = []
+    for target in fold.targets:
+        given, left = divide_target(dataset.cases(target), domain=target, share=config.adapt_share, seed=seed)
+        unlabeled, kept = [*unlabeled, *given], [*kept, *left]
+    keys = {case.key for case in kept}
+    return replace(fold, test=(*seen, *(c for c in tested if c.key in keys)), unlabeled=tuple(unlabeled))
 
 
 def _declared_test(cases: Sequence[Case], target: str) -> list[Case]:

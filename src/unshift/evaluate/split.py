@@ -47,7 +47,7 @@ def divide(cases: Sequence[Case], *, domain: str, validation: float, test: float
             unknown name.
     """
     declared = _declared(cases)
-    patients = sorted(declared, key=lambda patient: derive(seed, "split", patient))
+    patients = _ordered(declared, seed)
     tested = [p for p in patients if declared[p] == "test"]
     if not tested:
         tested = _share([p for p in patients if declared[p] is None], test, of=len(patients))
@@ -60,11 +60,40 @@ def divide(cases: Sequence[Case], *, domain: str, validation: float, test: float
     return Division(*(tuple(c for c in cases if side.get(c.patient, "train") == name) for name in SIDES))
 
 
+def divide_target(
+    cases: Sequence[Case], *, domain: str, share: float, seed: int
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """(unlabeled, tested): a target's cases by patient, for adaptation whose tested images training never sees.
+
+    Patients that the owners declare for testing are tested and no others; where they declare none, ``share`` of the
+    patients, at least one and not all, is seen unlabeled. The order is that of :func:`divide`, so that the patients
+    whom it would test are among those tested here when there are at least as many.
+
+    Raises:
+        ProtocolError: nobody is left on one of the sides; declarations as in :func:`divide`.
+    """
+    declared = _declared(cases)
+    patients = _ordered(declared, seed)
+    tested = {p for p in patients if declared[p] == "test"}
+    if not tested and len(patients) > 1:
+        tested = set(patients[: min(max(1, round((1 - share) * len(patients))), len(patients) - 1)])
+    unlabeled = tuple(case for case in cases if case.patient not in tested)
+    if not tested or not unlabeled:
+        found = "all of them declared for testing" if tested else "which cannot be on both sides"
+        raise ProtocolError(
+            f"Domain {domain!r}: {len(patients)} patient(s), {found}; adapt: held_out needs two or more, some for "
+            "unlabeled images in training and others for the test. Add images of the target, or set protocol.adapt: "
+            "transductive, which trains on the tested images without their labels, and says so."
+        )
+    return unlabeled, tuple(case for case in cases if case.patient in tested)
+
+
 def write_split(path: Path, folds: Iterable[Fold]) -> None:
     """Store a plan as JSON: for each fold and side, the cases' keys and patients. Written whole or not at all."""
     rows = [
         {"name": f.name, "kind": f.kind, "sources": list(f.sources), "targets": list(f.targets)}
         | {side: [{"case": c.key, "patient": c.patient} for c in getattr(f, side)] for side in SIDES}
+        | (_adapted(f) if f.unlabeled else {})
         for f in folds
     ]
     text = json.dumps({"version": _VERSION, "folds": rows}, indent=1, ensure_ascii=False) + "\n"
@@ -89,8 +118,22 @@ def read_split(path: Path, dataset: Dataset) -> list[Fold]:
 
 
 def _fold(path: Path, row: dict[str, Any], known: dict[str, Case]) -> Fold:
-    sides = {side: tuple(_found(path, entry, known) for entry in row[side]) for side in SIDES}
-    return Fold(row["name"], tuple(row["sources"]), tuple(row["targets"]), kind=row["kind"], **sides)
+    sides: dict[str, Any] = {side: tuple(_found(path, entry, known) for entry in row[side]) for side in SIDES}
+    adapted: dict[str, Any] = {}
+    if "unlabeled" in row:
+        found = tuple(_found(path, entry, known) for entry in row["unlabeled"])
+        adapted = {"unlabeled": found, "transductive": row["transductive"]}
+    return Fold(row["name"], tuple(row["sources"]), tuple(row["targets"]), kind=row["kind"], **sides, **adapted)
+
+
+def _adapted(fold: Fold) -> dict[str, Any]:
+    """Written only where somebody adapts."""
+    cases = [{"case": case.key, "patient": case.patient} for case in fold.unlabeled]
+    return {"unlabeled": cases, "transductive": fold.transductive}
+
+
+def _ordered(patients: Iterable[str], seed: int) -> list[str]:
+    return sorted(patients, key=lambda patient: derive(seed, "split", patient))
 
 
 def _declared(cases: Sequence[Case]) -> dict[str, str | None]:

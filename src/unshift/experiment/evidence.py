@@ -96,14 +96,36 @@ def _describe_fold(fold: Fold, protocol: ProtocolConfig) -> str:
     whose = f"the {unseen} cases of held-out patients" if protocol.same_patients else f"all {unseen} cases"
     if protocol.declared_test:
         whose = f"the {unseen} cases that the dataset's owners declare for testing"
+    elif fold.unlabeled and not (fold.transductive or protocol.same_patients):
+        whose = f"{unseen} cases"
     if fold.kind == "upper_bound":
         return (
             f"For gap recovery the baseline was also trained on {', '.join(fold.sources)} itself {trained} and tested "
             f"on {len(fold.test)} held-out cases of it; no other table uses this."
         )
+    adapted = _describe_adaptation(fold, protocol)
+    text = "" if fold.transductive else ", which training never saw"
     return (
         f"Fold {fold.name}: trained on {', '.join(fold.sources)} {trained}, tested on {sum(map(fold.seen, fold.test))} "
-        f"held-out cases of the same domains and on {whose} of {', '.join(fold.targets)}, which training never saw."
+        f"held-out cases of the same domains and on {whose} of {', '.join(fold.targets)}{text}.{adapted}"
+    )
+
+
+def _describe_adaptation(fold: Fold, protocol: ProtocolConfig) -> str:
+    """Which images of the targets objectives of adaptation saw; empty where nobody adapts."""
+    if not fold.unlabeled:
+        return ""
+    count, targets = len(fold.unlabeled), ", ".join(fold.targets)
+    if fold.transductive:
+        return (
+            f" TRANSDUCTIVE: pipelines of adaptation were trained on the images of these {count} cases of {targets}, "
+            "without their labels, and tested on the same images: figures say how they do on images that are at hand "
+            "when they are trained, not on new ones."
+        )
+    whose = "patients whom the sources show too" if protocol.same_patients else "other patients"
+    return (
+        f" Pipelines of adaptation also saw, without labels, {count} images of {targets}, of {whose}; no tested "
+        "patient is among them, and all pipelines are tested on the same cases."
     )
 
 
@@ -160,7 +182,8 @@ def curves(run: Run, plan: list[Fold]) -> Iterator[Curve]:
 
 def _curves_of(journal: Path, name: str) -> Iterator[Curve]:
     lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
-    losses = [(line["step"], sum(line["terms"].values())) for line in lines if "terms" in line]
+    # Of several phases the last one's: an adversary's loss is another curve.
+    losses = list({line["step"]: sum(line["terms"].values()) for line in lines if "terms" in line}.items())
     scores = [(line["step"], line["score"]) for line in lines if line.get("event") == "validation"]
     for quantity, pairs in (("training loss", losses), ("source validation, mean Dice", scores)):
         if pairs:

@@ -19,7 +19,7 @@ from unshift.experiment.evidence import collect
 from unshift.experiment.plugging import identity_of_plugins
 from unshift.experiment.record import Run, open_run, read_run
 from unshift.experiment.testing import job_name, test
-from unshift.experiment.training import train, train_job
+from unshift.experiment.training import adaptation, train, train_job
 from unshift.recipe import Recipe, load_config
 from unshift.report.page import write_report
 from unshift.train.devices import Devices
@@ -149,7 +149,8 @@ def prepare(
 ) -> tuple[Run, list[Fold]]:
     """Open the data, split it, write the record (unless told not to): all that can be wrong before the first step."""
     dataset = open_dataset(recipe.dataset.name, root, recipe.dataset.settings)
-    plan = folds(dataset, recipe.protocol, seed=recipe.seeds[0])
+    adapts = any(adaptation(pipeline.objective) for pipeline in recipe.pipelines.values())
+    plan = folds(dataset, recipe.protocol, seed=recipe.seeds[0], adapts=adapts)
     for pipeline in recipe.pipelines:
         identity_of_plugins(recipe, pipeline)  # raises where photographs are missing
     return open_run(recipe, dataset, runs, devices=devices, listener=listener, record=record), plan

@@ -17,11 +17,11 @@ from unshift.experiment.events import Event
 from unshift.experiment.plugging import fit_plugins, identity_of_plugins
 from unshift.experiment.record import Run, code_version
 from unshift.experiment.referring import Row, references_path, rows_of, warnings_of, write_references
-from unshift.experiment.training import Training, apply, fit_normalizations, identity
+from unshift.experiment.training import Training, adaptation, apply, fit_normalizations, identity
 from unshift.export.bundle import MANIFEST, Bundle, BundleCard, save_bundle
 from unshift.predict.predictor import Predictor
 from unshift.predict.transductive import groups
-from unshift.recipe import digest
+from unshift.recipe import Recipe, digest
 from unshift.sample import Case, Prediction
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def make_bundle(run: Run, pipeline: str, fold: Fold, training: Training, *, seed
         card=BundleCard(
             title=f"{recipe.name}: {pipeline}",
             intended_use="Research; not a medical device.",
-            trained_on=f"{recipe.dataset.name}: {', '.join(fold.sources)} ({len(fold.train)} cases)",
+            trained_on=_trained_on(recipe, pipeline, fold),
             recipe=to_yaml(recipe),
             code_version=code_version(),
             figures={
@@ -159,6 +159,13 @@ def make_bundle(run: Run, pipeline: str, fold: Fold, training: Training, *, seed
             },
         ),
     )
+
+
+def _trained_on(recipe: Recipe, pipeline: str, fold: Fold) -> str:
+    text = f"{recipe.dataset.name}: {', '.join(fold.sources)} ({len(fold.train)} cases)"
+    if adaptation(recipe.pipelines[pipeline].objective):
+        text += f"; without labels, {', '.join(fold.targets)} ({len(fold.unlabeled)} cases)"
+    return text
 
 
 def bundle_path(folder: Path, pipeline: str, fold: str, seed: int) -> Path:

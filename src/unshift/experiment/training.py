@@ -7,13 +7,15 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unshift import __version__, discover
-from unshift.contracts import Network, Normalization, Objective
+from unshift.contracts import Network, Normalization, Objective, Setting
 from unshift.errors import ProtocolError
 from unshift.evaluate import protocol, select
 from unshift.evaluate.protocol import Fold
@@ -26,7 +28,7 @@ from unshift.randomness import derive
 from unshift.recipe import MemberRef, Recipe, digest, load_config
 from unshift.sample import Case, Sample, Task
 from unshift.train.checkpoint import load_weights, steps_kept
-from unshift.train.loader import Loader
+from unshift.train.loader import Loader, UnlabeledLoader
 from unshift.train.loop import Trained, fit
 from unshift.train.settings import BYSTANDERS, Progress
 
@@ -47,7 +49,8 @@ class Training:
 def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     """Train, or take from the store, and select weights by the recipe's rule.
 
-    Labels of ``fold.train`` and ``fold.validation`` are read; of ``fold.test`` only by the rule ``oracle``.
+    Labels of ``fold.train`` and ``fold.validation`` are read; of ``fold.test`` only by the rule ``oracle``. Objectives
+    of adaptation are given the images of ``fold.unlabeled``, and those alone.
     """
     recipe, config = run.recipe, run.recipe.train_of(pipeline)
     job = train_job(run, pipeline, fold, seed=seed)
@@ -57,16 +60,13 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     protocol.require(objective.setting, fold, objective=recipe.pipelines[pipeline].objective.name)
     if not steps_kept(folder):
         objective.network.standardize(*channel_statistics(apply(preprocessing, s) for s in _spread(run, fold.train)))
+    settings: dict[str, Any] = {"input": recipe.input, "config": config, "seed": seed}
+    settings["prepare"] = partial(apply, preprocessing)
+    adapts = objective.setting.kind == "adaptation"
     trained = fit(
         objective,
-        Loader(
-            run.dataset,
-            fold.train,
-            input=recipe.input,
-            config=config,
-            seed=seed,
-            prepare=lambda sample: apply(preprocessing, sample),
-        ),
+        Loader(run.dataset, fold.train, **settings),
+        unlabeled=UnlabeledLoader(run.dataset, fold.unlabeled, **settings) if adapts else None,
         config=config,
         folder=folder,
         seed=seed,
@@ -95,8 +95,9 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
     when it is given more time, and one that is further along than a limit asks for is used as it is.
     """
     recipe = run.recipe
-    parts = {name: [run.hashes[case.key] for case in getattr(fold, name)] for name in ("train", "validation")}
     objective, network = recipe.pipelines[pipeline].objective, recipe.network_of(pipeline)
+    sides = ("train", "validation", *(["unlabeled"] if adaptation(objective) else []))
+    parts = {name: [run.hashes[case.key] for case in getattr(fold, name)] for name in sides}
     return digest(
         __version__,
         recipe.dataset,
@@ -114,6 +115,12 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
         recipe.selection == "oracle",
         seed,
     )
+
+
+def adaptation(objective: MemberRef) -> bool:
+    """Whether the objective sees unlabeled images of the target."""
+    setting: Setting = discover.load("objectives", objective.name).setting
+    return setting.kind == "adaptation"
 
 
 def identity(family: str, reference: MemberRef) -> tuple[str, ...]:
