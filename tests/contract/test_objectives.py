@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from unshift.config import parse
 from unshift.contracts import Network, Objective, Tap
 from unshift.discover import load, names, summary
 from unshift.sample import Batch, Task, UnlabeledBatch
@@ -15,6 +17,15 @@ from unshift.sample import Batch, Task, UnlabeledBatch
 MEMBERS = names("objectives")
 TASK = Task(channels=3, classes=("background", "lesion"))
 SOURCES = ("a", "b", "c")
+_TRANSLATION: dict[str, Any] = {
+    "translator": {"width": 4, "blocks": 1, "style_depth": 3},
+    "judges": {"width": 4, "scales": 1, "depth": 3, "content_depth": 2},
+}
+SMALLER: dict[str, dict[str, Any]] = {
+    "style_translation": _TRANSLATION,
+    "glua": {"translation": {"name": "style_translation", **_TRANSLATION}, "tap": "level_1"},
+}
+"""Settings that fit images of 32 pixels and save time; nothing else here depends on them."""
 
 
 class Tiny(Network):
@@ -44,7 +55,11 @@ class Tiny(Network):
 def build(name: str) -> Objective:
     torch.manual_seed(0)
     member = load("objectives", name)
-    return member(member.Config(), TASK, Tiny(TASK), SOURCES)
+    return member(settings(name), TASK, Tiny(TASK), SOURCES)
+
+
+def settings(name: str) -> Any:
+    return parse(load("objectives", name).Config, SMALLER.get(name, {}), where=name)
 
 
 def example(seed: int = 0) -> Batch:
@@ -169,7 +184,7 @@ def test_state_makes_a_round_trip(name: str) -> None:
         objective.train()(batch, target(objective), phase=phase)
     torch.manual_seed(5)
     member = load("objectives", name)
-    other = member(member.Config(), TASK, Tiny(TASK), SOURCES)
+    other = member(settings(name), TASK, Tiny(TASK), SOURCES)
     other.load_state_dict(objective.state_dict())
     with torch.no_grad():
         assert torch.equal(other.eval()(batch.images), objective.eval()(batch.images))

@@ -1,0 +1,246 @@
+"""Style translation: source images that look like the target's, and a segmenter that learns from them with the labels.
+
+The global step of GLUA, "Mind The Gap" (Su et al., JBHI 2023, arXiv 2205.11888), in the form of the authors' sibling
+DAR-UNet: of GLUA itself no more is known than that it transfers style by disentangled features [P]; networks, terms,
+weights and rates are the sibling's [C]. Setting: adaptation. One step has three turns::
+
+    generator       the six terms of losses/translation.py, 10 / 10 / 1 / 1 / 1 / 1         rate 0.1
+    discriminator   least squares: images of both domains, contents                          rate 0.2
+    segmenter       cross-entropy + Dice of f(ab), labels of a; ab by the average translator rate 1
+
+What is exported is the segmenter f. Rates are factors on the learning rate, whose default of 1e-3 gives the authors'
+1e-4 and 2e-4. ``average`` is the moving average of the translator, 0.999 [C], which translations are made with.
+
+Differences from the authors' code:
+
+* the segmenter learns beside the translator [F]; theirs is trained afterwards, on stored translations. So it is the
+  ablation "global only" in one training, and its score on source patients watches the translator, which its own losses
+  do not [I].
+* Adam with their betas (0.5, 0.9) in place of rectified AdaBelief, which divides by the deviation of the gradient from
+  its own average, not by its size, and begins with small steps while that is uncertain. Rectification has its like in
+  ``train.warmup``.
+* the generator's turn comes first, and the discriminators judge what it made in it; theirs come first, on the same
+  graph. Either way each pair of images is translated once for both.
+* the average begins with a short memory, (1 + n) / (10 + n) after n steps, until that is 0.999: trainings here may be a
+  thousand steps long, after which 0.999 alone would keep a third of the initial weights.
+* all source domains share one style encoder and one discriminator, and so do all targets.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.func import functional_call
+
+from unshift import config
+from unshift.augmentations.intensities import require_unit
+from unshift.config import MemberRef
+from unshift.contracts import Network, Objective, Setting
+from unshift.errors import ConfigError, ProtocolError
+from unshift.losses import translation
+from unshift.losses.overlap import segmentation_terms
+from unshift.losses.translation import Side, TranslationWeights, discrimination, encoding_terms, least_squares, weighted
+from unshift.networks import discriminator, translator
+from unshift.networks.discriminator import Judges, JudgesConfig
+from unshift.networks.translator import Translator, TranslatorConfig
+from unshift.objectives.views import augmented, build_augmentations, source_files
+from unshift.sample import Batch, Task, UnlabeledBatch
+
+
+class Config(config.Config):
+    """Sizes, weights and rates; what comes before, for source and target alike."""
+
+    augmentations: tuple[MemberRef, ...] = Field((), description="of source and target, before everything else")
+    translator: TranslatorConfig = TranslatorConfig()
+    judges: JudgesConfig = JudgesConfig()
+    weights: TranslationWeights = TranslationWeights()
+    average: float = Field(0.999, ge=0, lt=1, description="of the translator's weights, at most")
+    generator_rate: float = Field(0.1, gt=0, description="factor on the learning rate")
+    discriminator_rate: float = Field(0.2, gt=0, description="factor on the learning rate")
+    betas: tuple[float, float] = Field((0.5, 0.9), description="of adam and adamw, for translator and discriminators")
+    include_background: bool = Field(True, description="in Dice")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the generator's turn leaves to the discriminators': translations of a pair of batches, without gradients."""
+
+    source: Tensor
+    target: Tensor
+    to_target: Tensor
+    to_source: Tensor
+    contents: tuple[Tensor, Tensor]
+
+
+class StyleTranslation(Objective):
+    """``translator`` learns, ``average`` follows it and translates, ``judges`` judge, ``network`` segments."""
+
+    Config = Config
+    setting = Setting("adaptation")
+    phases: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "segmenter")
+
+    @classmethod
+    def files(cls, config: Any) -> tuple[Path, ...]:
+        """Beside the settings' files, the source of networks and losses: other code is another training."""
+        own = (Path(str(module.__file__)) for module in (translation, translator, discriminator))
+        return (*super().files(config), *source_files(config.augmentations), *own)
+
+    def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
+        super().__init__(config, task, network, sources)
+        if network.task.spatial_dims != 2:
+            raise ConfigError(
+                "objective style_translation: the network sees volumes; images are translated slice by slice. Give "
+                "`input.size` two numbers."
+            )
+        self.augmentations = build_augmentations(config.augmentations, where="objective style_translation")
+        channels = network.in_channels
+        self.translator = Translator(config.translator, channels)
+        self.average = copy.deepcopy(self.translator).requires_grad_(False)
+        self.judges = Judges(config.judges, channels, 4 * config.translator.width)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.updates: Tensor
+        self._followed: int | None = None
+        self._made: list[_Made] = []
+
+    def parameter_groups(self) -> dict[str, list[dict[str, Any]]]:
+        """The translator's, the discriminators' and the segmenter's, at their rates; the first two with own betas."""
+        config, betas = self.config, tuple(self.config.betas)
+        generator = {"params": list(self.translator.parameters()), "scale": config.generator_rate, "betas": betas}
+        judges = {"params": list(self.judges.parameters()), "scale": config.discriminator_rate, "betas": betas}
+        network = {"params": [p for p in self.network.parameters() if p.requires_grad]}
+        return {"generator": [generator], "discriminator": [judges], "segmenter": [network]}
+
+    def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
+        """Weighted terms: the generator's six; ``images`` and ``contents``; ``cross_entropy`` and ``dice``.
+
+        Raises:
+            ProtocolError: there are no target images.
+            DataError: images are not in [0, 1], or within 0.05 of it.
+            ShapeMismatch: source and target differ in number, size or channels, or are too small.
+        """
+        source, target, label_maps = self.views(batch, unlabeled)
+        if phase == "generator":
+            return self._generator_terms(source, target, (batch, unlabeled))
+        if phase == "discriminator":
+            return self._discriminator_terms(source, target, (batch, unlabeled))
+        translated = self.translated(source, target)
+        return segmentation_terms(
+            self.network(translated), label_maps, include_background=self.config.include_background
+        )
+
+    def views(self, batch: Batch, unlabeled: UnlabeledBatch | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Source images, target images, source label maps, augmented: a pure function of the batches."""
+        if unlabeled is None:
+            raise ProtocolError(
+                "Objective style_translation: no target images; it needs some, without labels, in training. Give the "
+                "protocol a target with cases to adapt to."
+            )
+        settings: Any = {"augmentations": self.augmentations, "channels": self.task.channels}
+        empty = torch.zeros_like(unlabeled.images[:, 0], dtype=torch.int64)
+        source, label_maps = augmented(
+            batch.images, batch.label_maps, generator=batch.generator(), domains=batch.domains, **settings
+        )
+        target, _ = augmented(
+            unlabeled.images, empty, generator=unlabeled.generator(), domains=unlabeled.domains, **settings
+        )
+        for images in (source, target):
+            require_unit(images, who="Objective style_translation", remedy="(preprocessing: min_max, ct_window)")
+            self.judges.check(images)
+        return source, target, label_maps
+
+    @torch.no_grad()
+    def translated(
+        self, source: Float[Tensor, "batch channel height width"], target: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Source images in [0, 1] in the style of as many target images, by the average translator; float32."""
+        code = self.average.style["target"](as_signed(target))
+        return as_unit(self.average(as_signed(source), code))
+
+    @torch.no_grad()
+    def previews(
+        self, source: Float[Tensor, "batch channel height width"], target: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch three channel height width"]:
+        """Of each pair: the source image, its translation, the target image that gave the style; all in [0, 1]."""
+        return torch.stack([source, self.translated(source, target), target], dim=1)
+
+    def _generator_terms(self, source: Tensor, target: Tensor, batches: tuple[Any, Any]) -> dict[str, Tensor]:
+        self._follow()
+        first, second = self.translator.cycle(as_signed(source), as_signed(target))
+        self._keep(first, second, batches)
+        fixed = {name: parameter.detach() for name, parameter in self.judges.named_parameters()}
+        contents = torch.cat([first.content, second.content])
+        judged = functional_call(self.judges, fixed, (second.translated, first.translated, contents))
+        own, other = judged[2].chunk(2)
+        terms = encoding_terms(first, second) | {
+            "image": least_squares(judged[0], 1.0) + least_squares(judged[1], 1.0),
+            "confusion": least_squares([other], 1.0) + least_squares([own], 0.0),
+        }
+        return weighted(terms, self.config.weights)
+
+    def _discriminator_terms(self, source: Tensor, target: Tensor, batches: tuple[Any, Any]) -> dict[str, Tensor]:
+        made = self._recall(source, target, batches)
+        real_source, real_target = as_signed(source), as_signed(target)
+        judged: Any = self.judges(
+            torch.cat([made.to_source, real_source.to(made.to_source)]),
+            torch.cat([made.to_target, real_target.to(made.to_target)]),
+            torch.cat([made.contents[1], made.contents[0]]),
+        )
+        fakes, reals = zip(*(scale.chunk(2) for judgments in judged[:2] for scale in judgments), strict=True)
+        other, own = judged[2].chunk(2)
+        return {"images": discrimination(fakes, reals), "contents": discrimination([other], [own])}
+
+    def _keep(self, first: Side, second: Side, batches: tuple[Any, Any]) -> None:
+        """Remember this turn's translations for the discriminators' turn of the same step."""
+        if self.training:
+            to_target, to_source = first.translated.detach(), second.translated.detach()
+            contents = (first.content.detach(), second.content.detach())
+            self._made.append(_Made(batches[0].images, batches[1].images, to_target, to_source, contents))
+
+    def _recall(self, source: Tensor, target: Tensor, batches: tuple[Any, Any]) -> _Made:
+        """The generator's turn on these batches, if it was the last; else made now."""
+        for made in self._made:
+            if made.source is batches[0].images and made.target is batches[1].images:
+                return made
+        with torch.no_grad():
+            to_target, to_source, content, other = self.translator.exchange(as_signed(source), as_signed(target))
+        return _Made(source, target, to_target, to_source, (content, other))
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average once for every step of the translator, and forget what was made before it.
+
+        Steps write into the weights, which torch counts; a fresh object, at a training's begin or resumed from the
+        end of a step, counts as moved. At the begin nothing is to follow, for both are equal.
+        """
+        if not self.training:
+            return
+        version = sum(parameter._version for parameter in self.translator.parameters())
+        if version == self._followed:
+            return
+        self._followed = version
+        self._made.clear()
+        momentum = min((1 + int(self.updates)) / (10 + int(self.updates)), self.config.average)
+        for mine, others in zip(self.average.parameters(), self.translator.parameters(), strict=True):
+            mine.lerp_(others.to(mine), 1 - momentum)
+        self.updates += 1
+
+
+def as_signed(images: Tensor) -> Tensor:
+    """[0, 1] -> [-1, 1], where the translator works."""
+    return 2 * images - 1
+
+
+def as_unit(images: Tensor) -> Tensor:
+    """[-1, 1] -> [0, 1], float32."""
+    return (images.float() + 1) / 2
+
+
+MEMBER = StyleTranslation
