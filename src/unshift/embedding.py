@@ -6,8 +6,10 @@ through networks, and get them by name.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -22,6 +24,11 @@ class Embedding(Member, nn.Module, ABC):
     A member is built without weights of its own: :meth:`begin` fetches them, once, before images are described;
     afterwards ``state_dict()`` holds them, so that a bundle needs no second fetch.
     """
+
+    @classmethod
+    def files(cls, config: Any) -> tuple[Path, ...]:
+        """Beside the settings' files, what members share (``pooling.py``): it decides every vector."""
+        return (*super().files(config), Path(inspect.getfile(cls)).with_name("pooling.py"))
 
     def __init__(self, config: Any, network: Network | None = None, size: Sequence[int] = ()) -> None:
         """``network`` and ``size``: the trained network and its input, for members that look through it."""

