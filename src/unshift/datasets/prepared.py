@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from unshift.datasets.leaks import LEAK, same_content, same_patient
 from unshift.datasets.listing import is_folder
 from unshift.datasets.paired import PairedFolders
 from unshift.datasets.problem import Problem
@@ -16,6 +18,8 @@ from unshift.errors import DataError
 from unshift.sample import Case
 
 TABLE = "cases.csv"
+LEAK_COLUMN = "leak"
+"""Stands in the table of a domain whose test cases are also trained on, where that was accepted."""
 PREPARED_TREE = """\
   <root>/<domain>/images/<case>.*         what `unshift data prepare` made of the download
   <root>/<domain>/masks/<case>.*          labels 0, 1, …
@@ -32,6 +36,13 @@ class PreparedFolders(PairedFolders):
     tree = PREPARED_TREE
     marks: ClassVar[tuple[str, ...]]
     """Names in the download's root by which it is known."""
+
+    def __init__(self, config: Any, root: Path | None = None) -> None:
+        super().__init__(config, root)
+        leaking = [domain for domain in self.published if _is_leaking(self.folder / domain / TABLE)]
+        if leaking:
+            defects = f"TEST CASES ARE ALSO TRAINED ON in {', '.join(leaking)}, which was accepted when the dataset was"
+            self.card = replace(self.card, defects=f"{defects} prepared. {self.card.defects}")  # type: ignore[misc]
 
     @classmethod
     @abstractmethod
@@ -50,6 +61,22 @@ class PreparedFolders(PairedFolders):
         Returns:
             The files, and all findings about the content; with an error among them there are no files.
         """
+
+    @classmethod
+    def contents(cls, files: Sequence[Path]) -> list[str]:
+        """Digests of what a case shows, from the files of :meth:`convert`, by which doubled cases are found.
+
+        The default is none: cases are then told apart by patient alone.
+        """
+        return []
+
+    @classmethod
+    def leaks(cls, items: Sequence[Item], contents: Mapping[str, Sequence[str]]) -> dict[str, list[Problem]]:
+        """By domain, errors for test cases that are also trained on: by patient, and by content."""
+        found = same_patient(items)
+        for domain, problems in same_content(items, contents).items():
+            found.setdefault(domain, []).extend(problems)
+        return found
 
     @classmethod
     def settings_of(cls, root: Path) -> dict[str, Any] | None:
@@ -96,8 +123,19 @@ class PreparedFolders(PairedFolders):
             if row.domain != domain:
                 what = f"case {row.case!r} is of domain {row.domain!r}; {domain!r} is required"
                 problems.append(Problem("sidecar line", "error", path, what, "Prepare the dataset again."))
+        if _is_leaking(path):
+            what = "test cases of this domain are also trained on, which was accepted when it was prepared"
+            problems.append(Problem(LEAK, "warning", path, what, "Compare nothing that was trained on this domain."))
         return [_with_row(case, rows[case.name]) for case in cases if case.name in rows], problems
 
 
 def _with_row(case: Case, row: Row) -> Case:
     return replace(case, patient=row.patient, split=row.split, metadata=row.metadata)
+
+
+def _is_leaking(table: Path) -> bool:
+    """Whether the table's first line names the column of accepted leaks."""
+    if not table.is_file():
+        return False
+    with table.open(encoding="utf-8", errors="replace") as stream:
+        return LEAK_COLUMN in stream.readline().strip().split(",")

@@ -8,12 +8,12 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from unshift.datasets.listing import entries, is_folder
-from unshift.datasets.prepared import TABLE, PreparedFolders
+from unshift.datasets.prepared import LEAK_COLUMN, TABLE, PreparedFolders
 from unshift.datasets.problem import Problem
 from unshift.datasets.survey import Count, Item, Survey
 from unshift.errors import DataError
@@ -54,6 +54,7 @@ def prepare(
     output: Path,
     *,
     listener: Callable[[int, int], None] | None = None,
+    accept_leak: bool = False,
 ) -> Preparation:
     """Make ``output`` of the download at ``source``.
 
@@ -67,6 +68,8 @@ def prepare(
         source: the unpacked download.
         output: a new folder, or one that an earlier call made.
         listener: called after each case with the number done and the number in all.
+        accept_leak: go on where test cases are also trained on; the tables then say so, and every page that the
+            dataset gives its card to.
 
     Raises:
         DataError: ``source`` is not the download; ``output`` holds something else, or lies in ``source``.
@@ -92,9 +95,11 @@ def prepare(
             listener(number, len(survey.items))
     for key in done.keys() - {item.key for item in survey.items}:
         _forget(done[key], output)
+    leaks = member.leaks(survey.items, {key: entry.get("content", []) for key, entry in ready.items()})
+    problems += [replace(p, severity="warning") if accept_leak else p for found in leaks.values() for p in found]
     result = Preparation(output, survey.counts, _ready(survey, ready), converted, tuple(problems))
     _write_journal(output, name, ready)
-    _write_tables(survey, ready, output, is_complete=result.is_complete)
+    _write_tables(survey, ready, output, is_complete=result.is_complete, leaking=set(leaks))
     return result
 
 
@@ -103,13 +108,16 @@ def prepare(
 
 def _entry(item: Item, root: Path) -> dict[str, Any]:
     """What decides a case's prepared files."""
-    files = {str(path.relative_to(root)): _digest(path) for path in (item.image, item.labels)}
+    files = {str(path.relative_to(root)): _digest(path) for path in dict.fromkeys((item.image, item.labels))}
     return {"case": item.key, "version": _VERSION, "sources": files, "files": {}, "problems": []}
 
 
 def _digest(path: Path) -> str | None:
-    """SHA-256, or None for a file that cannot be read: its conversion says why."""
+    """SHA-256 of a file, or of a folder's names and contents; None for what cannot be read: its conversion says why."""
     try:
+        if is_folder(path):
+            inside = "".join(f"{file.name} {_digest(file)}\n" for file in entries(path))
+            return hashlib.sha256(inside.encode()).hexdigest()
         return hashlib.sha256(read_bytes(path)).hexdigest()
     except DataError:
         return None
@@ -136,6 +144,8 @@ def _convert(
         "files": {str(path.relative_to(output)): _size(path) for path in written},
         "problems": [{**p.to_dict(), "file": str(p.file.relative_to(root))} for p in problems],
     }
+    content = member.contents(written) if written else []
+    entry |= {"content": content} if content else {}
     if written:
         with (output / JOURNAL).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
@@ -202,23 +212,29 @@ def _ready(survey: Survey, ready: Mapping[str, Any]) -> dict[tuple[str, str | No
     return dict(Counter((item.domain, item.split) for item in survey.items if item.key in ready))
 
 
-def _write_tables(survey: Survey, ready: Mapping[str, Any], output: Path, *, is_complete: bool) -> None:
+def _write_tables(
+    survey: Survey, ready: Mapping[str, Any], output: Path, *, is_complete: bool, leaking: set[str]
+) -> None:
     domains = dict.fromkeys(count.domain for count in survey.counts)
     for domain in domains:
         path = output / domain / TABLE
         if is_complete:
-            _write_if_other(path, _table([item for item in survey.items if item.domain == domain], ready))
+            items = [item for item in survey.items if item.domain == domain]
+            _write_if_other(path, _table(items, ready, is_leaking=domain in leaking))
         else:
             path.unlink(missing_ok=True)
 
 
-def _table(items: Sequence[Item], ready: Mapping[str, Mapping[str, Any]]) -> bytes:
+def _table(items: Sequence[Item], ready: Mapping[str, Mapping[str, Any]], *, is_leaking: bool) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("case", "patient", "domain", "split", "source", "image_sha256", "labels_sha256"))
+    columns = ("case", "patient", "domain", "split", "source", "image_sha256", "labels_sha256")
+    writer.writerow((*columns, LEAK_COLUMN) if is_leaking else columns)
     for item in sorted(items, key=lambda item: item.name):
-        (source, image), (_, labels) = ready[item.key]["sources"].items()
-        writer.writerow((item.name, item.patient, item.domain, item.split or "", source, image, labels))
+        sources = ready[item.key]["sources"]
+        (source, image), labels = next(iter(sources.items())), list(sources.values())[-1]
+        row = (item.name, item.patient, item.domain, item.split or "", source, image, labels)
+        writer.writerow((*row, "accepted") if is_leaking else row)
     return stream.getvalue().encode()
 
 

@@ -77,10 +77,15 @@ def package_root(source: Path, names: Iterable[str], *, tree: str) -> Path:
     for folder in (source, *inside) if len(inside) == 1 else (source,):
         if any(path.name.lower() in wanted for path in entries(folder)):
             return folder
+    raise other_folder(source, tree=tree)
+
+
+def other_folder(source: Path, *, tree: str) -> DataError:
+    """What to say of a folder that is not the download: what it holds, archives to unpack, the expected ``tree``."""
     archives = [path.name for path in entries(source) if path.suffix.lower() in (".zip", ".rar", ".7z", ".gz", ".tar")]
     hint = f" Unpack {', '.join(archives[:3])} first." if archives else ""
-    shown = ", ".join(path.name for path in inside[:8]) or "no folder"
-    raise DataError(f"{source}: holds {shown}; the unpacked download is required.{hint}\nExpected:\n{tree}")
+    shown = ", ".join(path.name for path in subfolders(source)[:8]) or "no folder"
+    return DataError(f"{source}: holds {shown}; the unpacked download is required.{hint}\nExpected:\n{tree}")
 
 
 def pair(images: Path, labels: Path) -> tuple[dict[str, tuple[Path, Path]], list[Problem]]:
