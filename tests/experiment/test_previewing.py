@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from experiment_recipes import TINY, tiny
 from unshift.experiment.previewing import EVERY, previewing, write_sheet
+from unshift.experiment.run import prepare
+from unshift.experiment.training import train
 from unshift.sample import UnlabeledBatch
 from unshift.train.settings import Progress
 
@@ -67,3 +70,19 @@ def test_colors_are_shown(tmp_path: Path) -> None:
     write_sheet(tmp_path / "sheet.png", images)
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (4, 8, 3) and (sheet[0, 0] == (0, 0, 255)).all() and (sheet[0, 7] == 0).all()
+
+
+def test_a_training_in_a_run_leaves_translations_in_its_folder(tmp_path: Path) -> None:
+    objective = {
+        "name": "style_translation",
+        "translator": {"width": 4, "blocks": 1, "style_depth": 3},
+        "judges": {"width": 4, "scales": 1, "depth": 3, "content_depth": 2},
+    }
+    recipe = tiny(
+        pipelines={**TINY["pipelines"], "translated": {"objective": objective}},
+        train={**TINY["train"], "steps": 2, "validate_every": 2},
+    )
+    current, plan = prepare(recipe, root=None, runs=tmp_path)
+    found = train(current, "translated", plan[0], seed=0)
+    sheet = np.asarray(Image.open(found.trained.folder / "previews" / "step_000002.png"))
+    assert sheet.shape == (2 * 32, 3 * 32) and sheet[:, 32:64].std() > 0

@@ -21,6 +21,7 @@ from unshift.evaluate import protocol, select
 from unshift.evaluate.protocol import Fold
 from unshift.evaluate.score import score
 from unshift.experiment.events import Event, Job
+from unshift.experiment.previewing import previewing
 from unshift.experiment.record import Run
 from unshift.networks.building import build_network
 from unshift.predict.predictor import Predictor
@@ -63,16 +64,24 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     settings: dict[str, Any] = {"input": recipe.input, "config": config, "seed": seed}
     settings["prepare"] = partial(apply, preprocessing)
     adapts = objective.setting.kind == "adaptation"
+    loader = Loader(run.dataset, fold.train, **settings)
+    unlabeled = UnlabeledLoader(run.dataset, fold.unlabeled, **settings) if adapts else None
+    show = previewing(objective, loader, unlabeled, folder)
+
+    def listen(progress: Progress) -> None:
+        show(progress)
+        run.listener(_event(job.name, progress))
+
     trained = fit(
         objective,
-        Loader(run.dataset, fold.train, **settings),
-        unlabeled=UnlabeledLoader(run.dataset, fold.unlabeled, **settings) if adapts else None,
+        loader,
+        unlabeled=unlabeled,
         config=config,
         folder=folder,
         seed=seed,
         devices=run.devices,
         validate=_validator(run, fold.validation, preprocessing),
-        listener=lambda progress: run.listener(_event(job.name, progress)),
+        listener=listen,
     )
     run.note_training(pipeline, fold, seed, job.key)
     run.listener(Event(job.name, job.total, job.total, f"stopped by {trained.stopped} at step {trained.step}"))
