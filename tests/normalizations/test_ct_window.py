@@ -33,6 +33,14 @@ def test_outside_the_field_of_view_is_windowed_too() -> None:
     assert MEMBER(MEMBER.Config()).views(sample)[0].image.flatten().tolist() == [1.0, 1.0]
 
 
+def test_with_ct_only_an_image_without_air_stays_as_it_is() -> None:
+    magnetic = [0.0, 30.0, 900.0]
+    assert normalize(magnetic, level=0.0, width=700.0, ct_only=True) == magnetic
+    assert normalize([-2.5, 3.0], ct_only=True) == [-2.5, 3.0]
+    assert normalize([-1000.0, 0.0, 350.0], level=0.0, width=700.0, ct_only=True) == pytest.approx([0, 0.5, 1])
+    assert normalize(magnetic, level=0.0, width=700.0) == pytest.approx([0.5, 380 / 700, 1])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -2,14 +2,15 @@
 
 Level is the window's middle and width its whole extent, as on a viewing station: level 50, width 400 shows -150 … 250
 HU. There are no statistics of the image in it: equal tissue stays equal in all images, inside and outside any field of
-view. Images must be in HU; the presets are those of Murphy et al., "Windowing (CT)", Radiopaedia.
+view. Images must be in HU; ``ct_only`` leaves alone what cannot be, so that one recipe serves CT and MR. The presets
+are those of Murphy et al., "Windowing (CT)", Radiopaedia.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from unshift.config import Config
 from unshift.contracts import Normalization
@@ -25,6 +26,8 @@ PRESETS: dict[str, tuple[float, float]] = {
     "brain": (40.0, 80.0),
 }
 """Level and width in HU."""
+_AIR = -300.0
+"""HU. Air, which is around and in every body, is at -1000 and fat at -100; magnitudes of MR are 0 or more."""
 
 
 class CTWindowConfig(Config):
@@ -33,6 +36,7 @@ class CTWindowConfig(Config):
     preset: Preset | None = None
     level: float | None = None
     width: float | None = None
+    ct_only: bool = Field(False, description="leave an image as it is that holds no air (no value below -300)")
 
     @model_validator(mode="after")
     def _check(self) -> CTWindowConfig:
@@ -60,7 +64,12 @@ class CTWindow(Normalization):
     Config = CTWindowConfig
 
     def views(self, sample: Sample) -> list[Sample]:
-        """One view, float32 in [0, 1]."""
+        """One view, float32 in [0, 1]; with ``ct_only``, an image without air is the view, as it came.
+
+        Whether an image is CT its values say, not its domain's name: a bundle meets images whose domain nobody named.
+        """
+        if self.config.ct_only and float(sample.image.min()) > _AIR:
+            return [sample]
         low, high = self.config.bounds
         return [sample.replace(image=((sample.image - low) / (high - low)).clamp(0, 1))]
 
