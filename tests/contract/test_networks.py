@@ -24,6 +24,7 @@ TASK = Task(3, ("background", "rim", "cup"))
 SMALLER: dict[str, dict[str, Any]] = {
     "unet": {"widths": [4, 8, 16]},
     "dual_norm": {"of": {"name": "unet", "widths": [4, 8, 16]}},
+    "local_mask": {"of": {"name": "unet", "widths": [4, 8, 16]}},
     "monai_net": {"encoder": "efficientnet-lite0"},
     "smp": {"encoder": "resnet18"},
     "own": {

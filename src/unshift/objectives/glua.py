@@ -1,0 +1,232 @@
+"""GLUA: source images in the target's style, and an adversary on features that pulls hardest where the gap is largest.
+
+Su, Yao, Yang, Wang, Yan, Sun, Huang, "Mind The Gap: Alleviating Local Imbalance for Unsupervised Cross-Modality Medical
+Image Segmentation" (IEEE JBHI 2023, arXiv 2205.11888). Setting: adaptation, one source domain or more. No code was
+released and no more than the abstract is known: a global step by style transfer, a local step by a feature mask [P].
+The second stage below is a design of ours [F] around a class of the authors' sibling repository [C]; figures of the
+paper cannot be compared with it. With s' the translated source with labels y, t the target, f the feature of one level,
+D its discriminator (1: source), g the gap and the mask of :mod:`unshift.networks.local_mask`, decoded f (1 + g)::
+
+    feature_discriminator   mean (D(f_s') - 1)² + mean D(f_t)²                         features without gradient
+    segmenter               cross-entropy + Dice of s' and y
+                            + ramp · 0.01 · mean over places of w (D(f_t) - 1)²        w = (1 + g_t) / mean (1 + g_t)
+                            + output_weight · least squares on softmax maps            optional
+
+The mask's gradient is stopped, or the segmenter could switch it off by fooling D. The literal mask has w = 1.
+
+``translation`` names the objective that gives s' (its phases come first in every step, so that one training holds both
+stages; it must have ``views`` and ``translated``); null leaves source images as they are. Ablations by switch: ``mask:
+none``, ``feature_weight: 0`` (both: global only, no feature adversary at all), ``mask: literal``, ``symmetric``. With
+everything off this is ``erm`` bit for bit.
+
+Deviations from the proposal of the design: translator and segmenter learn beside each other; the ramp is in steps (the
+first 10 percent of the default 2000); no moving average of the segmenter; batch norms see both domains together.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from unshift import config, discover
+from unshift.config import MemberRef, parse
+from unshift.contracts import Network, Objective, Setting
+from unshift.errors import ConfigError
+from unshift.layers.running_statistics import keeping
+from unshift.losses.overlap import segmentation_terms
+from unshift.networks import discriminator, local_mask
+from unshift.networks.local_mask import LocalMask, MaskName
+from unshift.objectives import adversary, two_domains
+from unshift.objectives.adversary import SOURCE, TARGET, OutputDiscriminator, verdict
+from unshift.objectives.two_domains import require_target
+from unshift.sample import Batch, Task, UnlabeledBatch
+
+_MEMORY = 0.99
+
+
+class Config(config.Config):
+    """What is translated, what is masked, and who pulls how hard."""
+
+    translation: MemberRef | None = Field(MemberRef(name="style_translation"), description="null: source as it is")
+    mask: MaskName = "symmetric"
+    tap: str = Field("bottleneck", description="the level: the deepest, or a tap's name")
+    feature_weight: float = Field(0.01, ge=0, description="of the feature adversary; 0: none")
+    ramp: int = Field(200, ge=0, description="steps until the weight is reached")
+    reweighted: bool = Field(True, description="places of large gap pull harder (symmetric mask)")
+    output_weight: float = Field(0.0, ge=0, description="of the output adversary; 0: none")
+    discriminator_rate: float = Field(0.5, gt=0, description="factor on the learning rate, of both discriminators")
+    inference: Literal["computed", "running_mean"] = Field("computed", description="where the mask of a test is from")
+    include_background: bool = True
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the segmenter sees target images."""
+        return self.mask != "none" or self.feature_weight > 0 or self.output_weight > 0
+
+
+class Glua(Objective):
+    """``translation``: the first stage; ``network``: with the mask; ``judge``: of softmax maps, if wanted."""
+
+    Config = Config
+    setting = Setting("adaptation")
+
+    @classmethod
+    def files(cls, config: Any) -> tuple[Path, ...]:
+        """Beside the settings' files, those of the first stage, the mask and the adversaries."""
+        own = [Path(str(m.__file__)) for m in (discriminator, local_mask, adversary, two_domains)]
+        if config.translation is not None:
+            member, settings = _first_stage(config.translation)
+            own += [Path(inspect.getfile(member)), *member.files(settings)]
+        return (*super().files(config), *own)
+
+    def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
+        first: Any = None
+        if config.translation is not None:
+            member, settings = _first_stage(config.translation)
+            first = member(settings, task, network, sources)
+        if config.mask != "none" or config.feature_weight:
+            chosen = {"tap": config.tap, "mask": config.mask, "inference": config.inference}
+            settings = LocalMask.Config(of=None, **chosen)
+            network = LocalMask(settings, network.task, network.in_channels, network=network)
+        super().__init__(config, task, network, sources)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.updates: Tensor
+        self._counted: int | None = None
+        self.judge: OutputDiscriminator | None = None
+        if config.output_weight:
+            self.judge = OutputDiscriminator(network.task.spatial_dims, task.num_classes)
+        self.translation = first
+        if first is not None:
+            del first.network  # it is this objective's part, and a state must hold it once
+            object.__setattr__(first, "network", network)
+        before = () if first is None else first.phases[:-1]
+        self.phases = (*before, *(["feature_discriminator"] if self._judged() else []), "segmenter")  # type: ignore[misc]
+
+    def _judged(self) -> bool:
+        return self.judge is not None or isinstance(self.network, LocalMask)
+
+    def parameter_groups(self) -> dict[str, list[dict[str, Any]]]:
+        """The first stage's own; both discriminators at their rate; the network without its discriminator."""
+        groups = {} if self.translation is None else dict(self.translation.parameter_groups())
+        judges = [] if self.judge is None else list(self.judge.parameters())
+        if isinstance(self.network, LocalMask):
+            judges += list(self.network.discriminator.parameters())
+        taken = {id(parameter) for parameter in judges}
+        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in taken]
+        groups |= {"feature_discriminator": [{"params": judges, "scale": self.config.discriminator_rate}]}
+        return {phase: groups.get(phase, [{"params": rest}]) for phase in self.phases[:-1]} | {
+            "segmenter": [{"params": rest}]
+        }
+
+    def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
+        """``segmenter``: ``cross_entropy`` and ``dice``, weighted ``feature_adversary`` and ``output_adversary``;
+        ``feature_discriminator``: ``features`` and ``outputs``; the first stage's phases: its own terms.
+
+        Raises:
+            DataError: there is no target image, or of another shape.
+        """
+        target = require_target(unlabeled, batch.images, who="Objective glua")
+        if self.translation is not None and phase in self.translation.phases[:-1]:
+            terms: dict[str, Tensor] = self.translation.losses(phase, batch, target)
+            return terms
+        source, label_maps, shown = self.views(batch, target)
+        if phase == "feature_discriminator":
+            return self._discriminators(source, shown)
+        return self._segmenter(source, label_maps, shown)
+
+    def views(self, batch: Batch, unlabeled: UnlabeledBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Source images in the target's style (or as they are), their label maps, target images."""
+        if self.translation is None:
+            return batch.images, batch.label_maps, unlabeled.images
+        source, shown, label_maps = self.translation.views(batch, unlabeled)
+        return self.translation.translated(source, shown), label_maps, shown
+
+    def weight(self) -> float:
+        """Of the feature adversary at this step: it rises linearly over the ramp."""
+        done = min(int(self.updates) / self.config.ramp, 1.0) if self.config.ramp else 1.0
+        return float(self.config.feature_weight * done)
+
+    def _discriminators(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
+        network, terms, count = self.network, {}, len(source)
+        with torch.no_grad(), keeping(network, 0.0):
+            both = torch.cat([source, target])
+            features = network.unmasked(both) if isinstance(network, LocalMask) else network.encode(both)
+            logits = None
+            if self.judge is not None:
+                masked = network.masked(features) if isinstance(network, LocalMask) else features
+                logits = network.decode(masked)
+        if isinstance(network, LocalMask):
+            judged = network.discriminator(features[network.place].float())
+            terms["features"] = squared(judged[:count], 1.0) + squared(judged[count:], 0.0)
+        if self.judge is not None and logits is not None:
+            told = self.judge(logits.float().softmax(1))
+            terms["outputs"] = _told(told[:count], SOURCE) + _told(told[count:], TARGET)
+        return terms
+
+    def _segmenter(self, source: Tensor, label_maps: Tensor, target: Tensor) -> dict[str, Tensor]:
+        c, network, count = self.config, self.network, len(source)
+        if not c.adapts:
+            return segmentation_terms(network(source), label_maps, include_background=c.include_background)
+        self._count()
+        both = torch.cat([source, target])
+        features = network.unmasked(both) if isinstance(network, LocalMask) else network.encode(both)
+        adversaries: dict[str, Tensor] = {}
+        if isinstance(network, LocalMask):
+            feature = features[network.place]
+            gap = self._gap(network, feature, count)
+            if c.feature_weight:
+                share = (1 + gap[count:]) if c.reweighted and c.mask == "symmetric" else torch.ones_like(gap[count:])
+                judged = network.discriminator(feature[count:].float())
+                adversaries["feature_adversary"] = self.weight() * squared(judged, 1.0, share / share.mean())
+            features = network.masked(features, gap)
+        logits = network.decode(features)
+        if self.judge is not None:
+            told = self.judge(logits[count:].float().softmax(1))
+            adversaries["output_adversary"] = c.output_weight * _told(told, SOURCE)
+        terms = segmentation_terms(logits[:count], label_maps, include_background=c.include_background)
+        return terms | adversaries
+
+    @torch.no_grad()
+    def _gap(self, network: LocalMask, feature: Tensor, count: int) -> Tensor:
+        """The gap of both domains, without gradient; the target's mean is remembered."""
+        gap = network.gap(feature)
+        if self.training:
+            network.running_gap.lerp_(gap[count:].mean(), 1 - _MEMORY if int(self.updates) > 1 else 1.0)
+        return gap
+
+    def _count(self) -> None:
+        """One more step, however often losses are asked for at the same weights, in training alone."""
+        version = sum(parameter._version for parameter in self.network.parameters())
+        if self.training and version != self._counted:
+            self._counted = version
+            self.updates += 1
+
+
+def squared(judged: Tensor, wanted: float, share: Tensor | None = None) -> Float[Tensor, ""]:
+    """Mean over places of (judged - wanted)², times each place's share; in float32."""
+    errors = (judged.float() - wanted).square()
+    return (errors if share is None else errors * share).mean()
+
+
+def _told(told: Tensor, wanted: float) -> Tensor:
+    return verdict(told, wanted, "least_squares")
+
+
+def _first_stage(ref: MemberRef) -> tuple[Any, Any]:
+    member = discover.load("objectives", ref.name, where="objective glua: translation")
+    if not (hasattr(member, "translated") and hasattr(member, "views")):
+        raise ConfigError(
+            f"objective glua: translation {ref.name!r} does not translate; one that has `translated` and `views` is "
+            "required. Set translation: style_translation, or null."
+        )
+    return member, parse(member.Config, ref.settings, where=f"objective glua: translation {ref.name!r}")
+
+
+MEMBER = Glua

@@ -1,0 +1,197 @@
+"""GLUA's second stage: the losses by hand, who gets a gradient, the ablations, and the oracles of the design."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from adaptation_batches import build, equal, is_erm, source, target, trained
+from unshift.config import MemberRef
+from unshift.errors import ConfigError, DataError
+from unshift.losses.overlap import segmentation_terms
+from unshift.networks.local_mask import LocalMask
+from unshift.objectives.glua import Glua, squared
+from unshift.sample import Batch, UnlabeledBatch
+
+SMALL: dict[str, Any] = {
+    "name": "style_translation",
+    "translator": {"width": 4, "blocks": 1, "style_depth": 3},
+    "judges": {"width": 4, "scales": 1, "depth": 3, "content_depth": 2},
+}
+OFF: dict[str, Any] = {"translation": None, "mask": "none", "feature_weight": 0.0}
+
+
+def glua(**settings: Any) -> Any:
+    return build(Glua, **{"translation": None, **settings})
+
+
+def translating(**settings: Any) -> Any:
+    return build(Glua, translation=MemberRef.model_validate(SMALL), **settings)
+
+
+def constant(objective: Any, value: float) -> Any:
+    """Its feature discriminator says ``value`` everywhere."""
+    with torch.no_grad():
+        for parameter in objective.network.discriminator.parameters():
+            parameter.zero_()
+        objective.network.discriminator[-1].bias.fill_(value)
+    return objective
+
+
+def test_switched_off_it_is_erm() -> None:
+    objective = glua(**OFF)
+    assert objective.phases == ("segmenter",) and not isinstance(objective.network, LocalMask)
+    assert is_erm(objective)
+
+
+def test_global_only_is_the_first_stages_segmenter() -> None:
+    mine = translating(mask="none", feature_weight=0.0)
+    stage = build(type(mine.translation), **{name: value for name, value in SMALL.items() if name != "name"})
+    assert mine.phases == stage.phases == ("generator", "discriminator", "segmenter")
+    for phase in mine.phases:
+        assert equal(mine(source(), target(), phase=phase), stage(source(), target(), phase=phase)), phase
+
+
+@pytest.mark.parametrize("mask", ["none", "literal", "symmetric"])
+def test_the_losses_by_hand(mask: Any) -> None:
+    objective = glua(mask=mask, ramp=0, feature_weight=0.3, output_weight=0.2).eval()
+    network, count = objective.network, 4
+    with torch.no_grad():
+        features = network.unmasked(torch.cat([source().images, target().images]))
+        judged = network.discriminator(features[1])
+        gap = {"none": 0 * judged, "literal": judged.tanh().abs(), "symmetric": (2 * judged - 1).abs().clamp(max=1)}[
+            mask
+        ]
+        logits = network.network.decode([features[0], features[1] * (1 + gap)])
+        told = objective.judge(logits.softmax(1))
+        terms = objective(source(), target(), phase="segmenter")
+        found = objective(source(), target(), phase="feature_discriminator")
+    share = 1 + gap[count:] if mask == "symmetric" else torch.ones_like(gap[count:])
+    expected = segmentation_terms(logits[:count], source().label_maps)
+    expected["feature_adversary"] = 0.3 * (share / share.mean() * (judged[count:] - 1) ** 2).mean()
+    expected["output_adversary"] = 0.2 * (told[count:] ** 2).mean()  # the source's place is 0 there
+    torch.testing.assert_close(terms, expected)
+    features_term = ((judged[:count] - 1) ** 2).mean() + (judged[count:] ** 2).mean()
+    outputs_term = (told[:count] ** 2).mean() + ((told[count:] - 1) ** 2).mean()
+    torch.testing.assert_close(found, {"features": features_term, "outputs": outputs_term})
+
+
+def test_shares_have_mean_1_and_follow_the_gap() -> None:
+    judged, gap = torch.tensor([[0.0, 0.5]]), torch.tensor([[1.0, 0.0]])
+    share = (1 + gap) / (1 + gap).mean()
+    assert float(squared(judged, 1.0, share)) == pytest.approx((4 / 3 * 1 + 2 / 3 * 0.25) / 2)
+    assert float(squared(judged, 1.0)) == pytest.approx((1 + 0.25) / 2)
+
+
+def test_each_phase_moves_its_own_part_alone() -> None:
+    objective = translating(output_weight=0.1)
+    groups = objective.parameter_groups()
+    assert tuple(groups) == objective.phases
+    assert objective.phases == ("generator", "discriminator", "feature_discriminator", "segmenter")
+    ids = {phase: {id(p) for g in found for p in g["params"]} for phase, found in groups.items()}
+    assert sum(map(len, ids.values())) == len(set.union(*ids.values()))
+    assert set.union(*ids.values()) == {id(p) for p in objective.parameters() if p.requires_grad}
+    before = {n: v.clone() for n, v in objective.network.state_dict().items() if "num_batches" not in n}
+    sum(objective(source(), target(), phase="feature_discriminator").values()).backward()
+    assert {id(p) for p in objective.parameters() if p.grad is not None} == ids["feature_discriminator"]
+    assert all(torch.equal(v, before[n]) for n, v in objective.network.state_dict().items() if n in before)
+    assert groups["feature_discriminator"][0]["scale"] == 0.5
+
+
+def test_a_discriminator_that_knows_nothing_leaves_the_supervised_loss() -> None:
+    """Weights zero: D is 0, or 0.5, everywhere; no gap, and no pull on the features."""
+    for mask, value in (("literal", 0.0), ("symmetric", 0.5), ("none", 0.5)):
+        objective = constant(glua(mask=mask, ramp=0), value)
+        plain = constant(glua(mask="none", ramp=0), value)
+        for one in (objective, plain):
+            sum(one(source(), target(), phase="segmenter").values()).backward()
+        assert int(torch.count_nonzero(objective.network.running_gap)) == 0
+        for mine, other in zip(objective.network.network.parameters(), plain.network.network.parameters(), strict=True):
+            torch.testing.assert_close(mine.grad, other.grad)
+
+
+def test_identical_domains_come_to_have_no_gap() -> None:
+    """The best least-squares answer to two equal domains is 0.5: the symmetric gap falls towards 0, the literal does not."""
+    objective = glua(ramp=0).train()
+    same = UnlabeledBatch(source().images, ("t",) * 4, tuple("1234"))
+    optimizer = torch.optim.Adam(objective.parameter_groups()["feature_discriminator"][0]["params"], lr=5e-3)
+    feature = objective.network.unmasked(source().images)[1].detach()
+    first = float(objective.network.gap(feature).detach().mean())
+    for _ in range(120):
+        optimizer.zero_grad()
+        objective(source(), same, phase="feature_discriminator")["features"].backward()
+        optimizer.step()
+    judged = objective.network.discriminator(feature).detach()
+    assert float(objective.network.gap(feature).detach().mean()) < 0.15 < first
+    assert float((judged - 0.5).abs().mean()) < 0.08
+
+
+def test_the_pull_rises_over_the_ramp_once_a_step() -> None:
+    objective = glua(ramp=10, feature_weight=0.5)
+    assert objective.weight() == 0
+    for _ in range(3):  # accumulated batches of one step
+        objective(source(), target(), phase="segmenter")
+    assert int(objective.updates) == 1 and objective.weight() == pytest.approx(0.05)
+    objective.updates.fill_(25)
+    assert objective.weight() == 0.5 and glua(ramp=0).weight() == 0.01
+    objective.eval()(source(), target(), phase="segmenter")
+    assert int(objective.updates) == 25
+
+
+def test_the_targets_mean_gap_is_remembered() -> None:
+    objective = glua(mask="literal")
+    constant(objective, 0.3)(source(), target(), phase="segmenter")
+    assert float(objective.network.running_gap) == pytest.approx(float(torch.tensor(0.3).tanh()))
+
+
+@pytest.mark.parametrize("inference", ["computed", "running_mean"])
+def test_what_is_evaluated_is_the_masked_network(inference: Any) -> None:
+    objective = trained(glua(inference=inference)).eval()
+    with torch.no_grad():
+        features = objective.network.unmasked(target().images)
+        gap = objective.network.running_gap if inference == "running_mean" else objective.network.gap(features[1])
+        expected = objective.network.network.decode([features[0], features[1] * (1 + gap)])
+        torch.testing.assert_close(objective(target().images), expected)
+
+
+def test_translations_are_what_the_segmenter_sees_with_the_sources_labels() -> None:
+    objective = translating(mask="none", feature_weight=0.0).eval()
+    styled, label_maps, shown = objective.views(source(), target())
+    assert torch.equal(label_maps, source().label_maps) and torch.equal(shown, target().images)
+    assert styled.shape == source().images.shape and not torch.equal(styled, source().images)
+
+
+def test_a_training_goes_on_from_its_state() -> None:
+    one = trained(translating(), steps=2)
+    names = [*one.state_dict()]
+    assert not [name for name in names if name.startswith("translation.network")]
+    other = translating()
+    other.load_state_dict(one.state_dict())
+    for phase in one.phases:
+        assert equal(one(source(), target(), phase=phase), other(source(), target(), phase=phase)), phase
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_any_number_of_target_images_will_do_without_translation(count: int) -> None:
+    for phase in ("feature_discriminator", "segmenter"):
+        terms = glua()(source(), target(count), phase=phase)
+        assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_what_is_wrong_is_named() -> None:
+    with pytest.raises(ConfigError, match="translation 'erm' does not translate"):
+        build(Glua, translation=MemberRef(name="erm"))
+    with pytest.raises(DataError, match="Objective glua: no unlabeled image"):
+        glua()(source(), phase="segmenter")
+    batch: Batch = dataclasses.replace(source(), images=source().images.repeat(1, 3, 1, 1))
+    with pytest.raises(DataError, match="1×32×32 but those of the source 3×32×32"):
+        glua()(batch, target(), phase="segmenter")
+
+
+def test_files_of_the_first_stage_decide_the_training() -> None:
+    stems = {path.stem for path in Glua.files(Glua.Config(translation=MemberRef.model_validate(SMALL)))}
+    assert {"style_translation", "translator", "discriminator", "local_mask", "two_domains", "adversary"} <= stems
+    assert "style_translation" not in {path.stem for path in Glua.files(Glua.Config(translation=None))}
