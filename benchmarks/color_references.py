@@ -65,7 +65,8 @@ def embeddings(path: Path, count: int) -> Path:
         place = {"dtype": "F32", "shape": [count, SIZE], "data_offsets": [0, count * SIZE * 4]}
         header = json.dumps({"embeddings": place}).encode()
         header += b" " * (-len(header) % 8)
-        with path.open("wb") as file:  # safetensors, a part at a time
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:  # safetensors, a part at a time
             file.write(len(header).to_bytes(8, "little") + header)
             for start in range(0, count, CLUSTER * 1000):
                 some = min(CLUSTER * 1000, count - start)
@@ -73,6 +74,7 @@ def embeddings(path: Path, count: int) -> Path:
                 noise = torch.randn(some, SIZE, generator=generator)
                 rows = torch.nn.functional.normalize(centers.repeat_interleave(CLUSTER, 0)[:some] + noise, dim=1)
                 file.write(rows.numpy().tobytes())
+        partial.replace(path)
     return path
 
 
