@@ -130,6 +130,21 @@ def test_pooled_counts_each_domain_once(table) -> None:
     )
 
 
+def test_copies_of_the_same_patients_do_not_narrow_the_pooled_interval(row) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0.2, 0.9, 12)
+    rows = [row("p", domain, f"x{i}", v) for domain in ("B", "B+blur@3") for i, v in enumerate(values)]
+    others = [row("p", domain, f"{domain}{i}", v) for domain in ("B", "C") for i, v in enumerate(values)]
+    width = {}
+    for name, part in (("copies", rows), ("one", rows[:12]), ("others", others)):
+        frame = to_frame(part)
+        frame["patient"] = frame["case"]  # the fixture puts the domain before it
+        table = pooled(frame, config=FAST).set_index("domain").loc["all unseen"]
+        width[name] = table["high"] - table["low"]
+    assert width["copies"] == pytest.approx(width["one"])
+    assert width["others"] < 0.85 * width["one"]
+
+
 def test_pooled_leaves_out_a_domain_without_any_value(row) -> None:
     frame = to_frame([row("p", "B", "x", 0.4), row("p", "B", "y", 0.6), row("p", "C", "x", np.nan)])
     (found,) = pooled(frame, config=FAST).itertuples()

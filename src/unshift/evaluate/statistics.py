@@ -56,7 +56,8 @@ def summarize(frame: pd.DataFrame, *, config: EvaluateConfig | None = None, seed
 def pooled(frame: pd.DataFrame, *, config: EvaluateConfig | None = None, seed: int = 0) -> pd.DataFrame:
     """One row for all unseen domains and one for all seen: the mean of the domains' means, each domain counting once.
 
-    Intervals resample patients within each domain. A domain in which a metric is nowhere defined is left out of the
+    Intervals resample patients within each domain; domains that show the same patients (shifted images) share their
+    draws, for copies are no independent evidence. A domain in which a metric is nowhere defined is left out of the
     mean; ``n_domains`` says how many entered.
 
     Returns:
@@ -64,8 +65,10 @@ def pooled(frame: pd.DataFrame, *, config: EvaluateConfig | None = None, seed: i
     """
     config, rows = config or EvaluateConfig(), held_out(frame)
     found: dict[bool, list[tuple[Group, np.ndarray]]] = {False: [], True: []}
+    first: dict[tuple[str, ...], str] = {}
     for group in groups(rows):
-        found[group.seen].append((group, group.clusters.replicates(_weights(group, config, seed))))
+        domain = first.setdefault(group.names, group.domain)  # the same people, shifted, are drawn together
+        found[group.seen].append((group, group.clusters.replicates(_weights(group, config, seed, domain=domain))))
     tables = [_pooled(parts, seen, config) for seen, parts in found.items() if parts]
     return _ordered(pd.concat(tables, ignore_index=True), rows)
 
@@ -126,8 +129,8 @@ def false_alarms(frame: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def _weights(group: Group, config: EvaluateConfig, seed: int) -> np.ndarray:
-    return draw(len(group.names), config.resamples, seed, group.domain, str(group.seen))
+def _weights(group: Group, config: EvaluateConfig, seed: int, *, domain: str = "") -> np.ndarray:
+    return draw(len(group.names), config.resamples, seed, domain or group.domain, str(group.seen))
 
 
 def _summary(group: Group, config: EvaluateConfig, seed: int) -> pd.DataFrame:

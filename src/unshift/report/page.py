@@ -68,7 +68,7 @@ def _context(report: Report) -> dict[str, Any]:
         "shelves": shelves(report.gallery, metric=report.metric, unit=unit),
         "histograms": histogram_panels(report.distributions),
         "curves": curve_panels(report.curves, names=list(report.pipelines)),
-        "patients": len(report.scores[["domain", "patient"]].drop_duplicates()),
+        "patients": report.scores["patient"].nunique(),
         "cases": len(report.scores[["domain", "case"]].drop_duplicates()),
         "oracle": ORACLE,
         "replay": REPLAY.removeprefix("REPLAY "),
