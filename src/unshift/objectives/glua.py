@@ -41,8 +41,7 @@ from unshift.contracts import Network, Objective, Setting
 from unshift.errors import ConfigError
 from unshift.layers.running_statistics import keeping
 from unshift.losses.overlap import segmentation_terms
-from unshift.networks import discriminator, local_mask
-from unshift.networks.local_mask import LocalMask, MaskName
+from unshift.networks import discriminator
 from unshift.objectives import adversary, two_domains
 from unshift.objectives.adversary import SOURCE, TARGET, OutputDiscriminator, verdict
 from unshift.objectives.two_domains import require_target
@@ -55,7 +54,7 @@ class Config(config.Config):
     """What is translated, what is masked, and who pulls how hard."""
 
     translation: MemberRef | None = Field(MemberRef(name="style_translation"), description="null: source as it is")
-    mask: MaskName = "symmetric"
+    mask: Literal["literal", "symmetric", "none"] = "symmetric"
     tap: str = Field("bottleneck", description="the level: the deepest, or a tap's name")
     feature_weight: float = Field(0.01, ge=0, description="of the feature adversary; 0: none")
     ramp: int = Field(200, ge=0, description="steps until the weight is reached")
@@ -80,7 +79,8 @@ class Glua(Objective):
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
         """Beside the settings' files, those of the first stage, the mask and the adversaries."""
-        own = [Path(str(m.__file__)) for m in (discriminator, local_mask, adversary, two_domains)]
+        own = [Path(str(module.__file__)) for module in (discriminator, adversary, two_domains)]
+        own.append(Path(inspect.getfile(discover.load("networks", "local_mask"))))
         if config.translation is not None:
             member, settings = _first_stage(config.translation)
             own += [Path(inspect.getfile(member)), *member.files(settings)]
@@ -91,11 +91,13 @@ class Glua(Objective):
         if config.translation is not None:
             member, settings = _first_stage(config.translation)
             first = member(settings, task, network, sources)
-        if config.mask != "none" or config.feature_weight:
-            chosen = {"tap": config.tap, "mask": config.mask, "inference": config.inference}
-            settings = LocalMask.Config(of=None, **chosen)
-            network = LocalMask(settings, network.task, network.in_channels, network=network)
+        has_mask = config.mask != "none" or config.feature_weight > 0
+        if has_mask:
+            member = discover.load("networks", "local_mask")
+            settings = member.Config(of=None, tap=config.tap, mask=config.mask, inference=config.inference)
+            network = member(settings, network.task, network.in_channels, network=network)
         super().__init__(config, task, network, sources)
+        self.has_mask = has_mask
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.updates: Tensor
         self._counted: int | None = None
@@ -110,14 +112,14 @@ class Glua(Objective):
         self.phases = (*before, *(["feature_discriminator"] if self._judged() else []), "segmenter")  # type: ignore[misc]
 
     def _judged(self) -> bool:
-        return self.judge is not None or isinstance(self.network, LocalMask)
+        return self.judge is not None or self.has_mask
 
     def parameter_groups(self) -> dict[str, list[dict[str, Any]]]:
         """The first stage's own; both discriminators at their rate; the network without its discriminator."""
         groups = {} if self.translation is None else dict(self.translation.parameter_groups())
         judges = [] if self.judge is None else list(self.judge.parameters())
-        if isinstance(self.network, LocalMask):
-            judges += list(self.network.discriminator.parameters())
+        if self.has_mask:
+            judges += list(_inner(self.network).discriminator.parameters())
         taken = {id(parameter) for parameter in judges}
         rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in taken]
         groups |= {"feature_discriminator": [{"params": judges, "scale": self.config.discriminator_rate}]}
@@ -154,15 +156,14 @@ class Glua(Objective):
         return float(self.config.feature_weight * done)
 
     def _discriminators(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        network, terms, count = self.network, {}, len(source)
+        network, terms, count = _inner(self.network), {}, len(source)
         with torch.no_grad(), keeping(network, 0.0):
             both = torch.cat([source, target])
-            features = network.unmasked(both) if isinstance(network, LocalMask) else network.encode(both)
+            features = network.unmasked(both) if self.has_mask else network.encode(both)
             logits = None
             if self.judge is not None:
-                masked = network.masked(features) if isinstance(network, LocalMask) else features
-                logits = network.decode(masked)
-        if isinstance(network, LocalMask):
+                logits = network.decode(network.masked(features) if self.has_mask else features)
+        if self.has_mask:
             judged = network.discriminator(features[network.place].float())
             terms["features"] = squared(judged[:count], 1.0) + squared(judged[count:], 0.0)
         if self.judge is not None and logits is not None:
@@ -171,16 +172,16 @@ class Glua(Objective):
         return terms
 
     def _segmenter(self, source: Tensor, label_maps: Tensor, target: Tensor) -> dict[str, Tensor]:
-        c, network, count = self.config, self.network, len(source)
+        c, network, count = self.config, _inner(self.network), len(source)
         if not c.adapts:
             return segmentation_terms(network(source), label_maps, include_background=c.include_background)
         self._count()
         both = torch.cat([source, target])
-        features = network.unmasked(both) if isinstance(network, LocalMask) else network.encode(both)
+        features = network.unmasked(both) if self.has_mask else network.encode(both)
         adversaries: dict[str, Tensor] = {}
-        if isinstance(network, LocalMask):
+        if self.has_mask:
             feature = features[network.place]
-            gap = self._gap(network, feature, count)
+            gap = self._gap(feature, count)
             if c.feature_weight:
                 share = (1 + gap[count:]) if c.reweighted and c.mask == "symmetric" else torch.ones_like(gap[count:])
                 judged = network.discriminator(feature[count:].float())
@@ -194,9 +195,10 @@ class Glua(Objective):
         return terms | adversaries
 
     @torch.no_grad()
-    def _gap(self, network: LocalMask, feature: Tensor, count: int) -> Tensor:
+    def _gap(self, feature: Tensor, count: int) -> Tensor:
         """The gap of both domains, without gradient; the target's mean is remembered."""
-        gap = network.gap(feature)
+        network = _inner(self.network)
+        gap: Tensor = network.gap(feature)
         if self.training:
             network.running_gap.lerp_(gap[count:].mean(), 1 - _MEMORY if int(self.updates) > 1 else 1.0)
         return gap
@@ -213,6 +215,11 @@ def squared(judged: Tensor, wanted: float, share: Tensor | None = None) -> Float
     """Mean over places of (judged - wanted)², times each place's share; in float32."""
     errors = (judged.float() - wanted).square()
     return (errors if share is None else errors * share).mean()
+
+
+def _inner(network: Network) -> Any:
+    """The network as ``local_mask``, whose class a member may not import; or as it is where there is no mask."""
+    return network
 
 
 def _told(told: Tensor, wanted: float) -> Tensor:
