@@ -55,8 +55,7 @@ class Picture:
 class Format(Member, ABC):
     """file <-> Picture, with geometry kept.
 
-    Every reader raises :class:`DataError` that names the file for anything it cannot read in full; none returns part
-    of an image.
+    Every reader raises :class:`DataError`, naming the file, for what it cannot read in full; none returns a part.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
@@ -95,7 +94,7 @@ class Dataset(Member, ABC):
     """Cases by domain, and the two doors through which their content comes: image and label map.
 
     ``read_label_map`` is the way to a label (``audit`` also looks at values as stored). Nothing opens it for a held-out
-    case before testing begins, except the selection rule that says so in its name, ``oracle``.
+    case before testing begins, except the selection rule ``oracle``.
     """
 
     card: ClassVar[Card]
@@ -148,16 +147,18 @@ class Dataset(Member, ABC):
 
 
 class Normalization(Member, ABC):
-    """Deterministic image -> image, before the network. Several views are predicted and averaged on probabilities.
-
-    State holds statistics and embeddings, never patients' pixels, so that a bundle can leave the hospital.
-    """
+    """Deterministic image -> image, before the network; several views are averaged. State holds no patients' pixels."""
 
     origin: str = ""
     """Where the weights came from that the normalization brings with it, if any. The run records it."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    @classmethod
+    def preflight(cls, config: Any) -> None:
+        """Raise, before a training, for what could not be used after it."""
+        cls.files(config)
 
     def bind(self, network: Network, size: Sequence[int], before: Sequence[Normalization] = ()) -> None:
         """Hear of the trained network, its input's size and the fitted steps before; preprocessing hears nothing."""

@@ -197,7 +197,7 @@ def test_what_is_wrong_is_said_early(tmp_path: Path) -> None:
         with pytest.raises(ValidationError):
             DcinConfig(**settings)
     assert DcinConfig.model_validate_json('{"embedding": "timm:resnet18"}').embedding.settings == {"model": "resnet18"}
-    with pytest.raises(DataError, match=r"glob.*no such file. References are"):
+    with pytest.raises(DataError, match=r"glob: no such file \(in .*\)\. Did you mean `global`"):
         Dcin.files(DcinConfig(references=("glob",)))
     with pytest.raises(DataError, match="'glob' is none of the 12 source images"):
         fitted(references=("glob",))
@@ -208,6 +208,35 @@ def test_what_is_wrong_is_said_early(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"values in .* colors are in 0 … 1"):
         fitted(references=("global",)).views(photo(1).replace(image=photo(1).image * 255))
     assert as_batch(photo(1))[1] is None
+
+
+def test_preflight_opens_what_a_training_would_only_meet_at_its_end(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9), (3, 2, 2)).save(tmp_path / "black.png")
+    (tmp_path / "text.png").write_text("no picture")
+    Bank.of((describe(s, ["lab"], None) for s in SOURCE), {}).save(tmp_path / "bank")
+    (tmp_path / "cut").write_bytes((tmp_path / "bank").read_bytes()[:300])
+    for settings, error, words in (
+        ({"references": (str(tmp_path / "black.png"),)}, DataError, "black.png is constant and nearly black"),
+        ({"references": (str(tmp_path / "text.png"),)}, DataError, "text.png"),
+        ({"references": ("globl",)}, DataError, "Did you mean `global`"),
+        ({"bank": tmp_path / "cut"}, BundleError, "cannot be read as a bank"),
+        ({"bank": tmp_path / "bank"}, BundleError, "holds no embeddings; `local` needs them"),
+        (
+            {"bank": tmp_path / "bank", "method": "reinhard", "references": ("global",)},
+            ConfigError,
+            "--method reinhard",
+        ),
+        ({"bank": tmp_path / "bank", "references": ("src/none",)}, DataError, "none of the 12 source images"),
+    ):
+        with pytest.raises(error, match=words):
+            Dcin.preflight(DcinConfig(**settings))
+    Dcin.preflight(DcinConfig(bank=tmp_path / "bank", references=("global", "src/c03")))
+
+
+def test_several_nearest_are_judged_by_the_first() -> None:
+    views = fitted(references=("local",), nearest=9999).views(SOURCE[0])
+    assert len(views) == len(SOURCE)
+    assert all(view.reference is not None and not view.reference.warning for view in views)
 
 
 def test_a_source_image_by_its_name_has_its_field_of_view(tmp_path: Path) -> None:

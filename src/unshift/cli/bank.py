@@ -16,6 +16,10 @@ from unshift.export.bundle import load_bundle
 EXAMPLE = "Example: [bold]unshift bank source_images -o bank.safetensors --bundle path/to/bundle[/bold]"
 
 
+NAMED = 5
+"""Images without colors that are named."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     app.command("bank", help=__doc__, epilog=EXAMPLE)(bank)
@@ -57,8 +61,14 @@ def bank(
             highlight=False,
             soft_wrap=True,
         )
+    flawed = [f"{name} ({flaw})" for name, flaw in zip(built.bank.names, built.bank.flaws, strict=True) if flaw]
+    if flawed:
+        named = ", ".join(flawed[:NAMED]) + (", …" if len(flawed) > NAMED else "")
+        messages.print("[yellow]no references[/yellow]", end=" ")
+        messages.print(named, markup=False, highlight=False, soft_wrap=True)
     for one in failed:
-        messages.print(f"[red]not done[/red] {one['error']}", highlight=False, soft_wrap=True)
+        messages.print("[red]not done[/red]", end=" ")
+        messages.print(one["error"], markup=False, highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 

@@ -18,7 +18,7 @@ from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.record import Run
 from unshift.experiment.replay import Protocol, replay
-from unshift.experiment.run import Result, execute, jobs, prepare
+from unshift.experiment.run import Result, execute, jobs, prepare, require_files
 from unshift.metrics.policy import METRICS
 from unshift.recipe import read_recipe
 from unshift.train.devices import Devices
@@ -61,6 +61,7 @@ def bench(
     current, plan = prepare(loaded, root=data, runs=runs, devices=devices, record=not dry_run)
     work = jobs(current, plan)
     if dry_run:
+        require_files(loaded)
         show_plan(current, plan, work, as_json=as_json)
         return
     if protocol:

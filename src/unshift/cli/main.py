@@ -13,6 +13,7 @@ import typer
 
 from unshift import __version__
 
+INTERRUPTED = 130
 VERBS = (
     "demo",
     "data",
@@ -34,7 +35,10 @@ def main() -> None:
     """Entry point of the command ``unshift``."""
     logging.basicConfig(format="%(levelname)s %(message)s")  # to standard error, from warnings on
     logging.addLevelName(logging.WARNING, "Warning")
-    build(sys.argv[1:])()
+    try:
+        build(sys.argv[1:])()
+    except KeyboardInterrupt:  # while modules load; a verb that has begun ends by itself
+        sys.exit(INTERRUPTED)
 
 
 def build(arguments: list[str]) -> typer.Typer:

@@ -201,17 +201,19 @@ class _Parts:
         """Write parts as they fill; returns what failed."""
         entries: list[Entry] = []
         failed: list[tuple[str, str]] = []
-        for done, (case, outcome) in enumerate(found, start=1):
-            if isinstance(outcome, UnshiftError):
-                failed.append((str(case.images[0]), str(outcome)))
-            elif outcome is not None:
-                entries.append(outcome)
-            if len(entries) == PART:
+        try:
+            for done, (case, outcome) in enumerate(found, start=1):
+                if isinstance(outcome, UnshiftError):
+                    failed.append((str(case.images[0]), str(outcome)))
+                elif outcome is not None:
+                    entries.append(outcome)
+                if len(entries) == PART:
+                    self._keep(entries)
+                    entries = []
+                listener(done, total, case.key)
+        finally:  # also of a part that a stop leaves open
+            if entries:
                 self._keep(entries)
-                entries = []
-            listener(done, total, case.key)
-        if entries:
-            self._keep(entries)
         return tuple(failed)
 
     def join(self, kept: Bank | None, folder: Path, failed: tuple[tuple[str, str], ...]) -> Bank:

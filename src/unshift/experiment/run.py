@@ -88,16 +88,16 @@ def execute(current: Run, plan: list[Fold]) -> Result:
 
 
 def require_files(recipe: Recipe) -> None:
-    """Raise before the first training for a file that a pipeline's repair names and that is not there.
+    """Raise before the first training for what a pipeline's repair names and cannot use: a file, a package.
 
     Raises:
-        DataError: the repair says which one.
+        UnshiftError: the repair says which one.
     """
     for name, pipeline in recipe.pipelines.items():
         for reference in pipeline.normalizations:
             where = f"pipelines.{name}.normalizations"
             config = load_config("normalizations", reference, where=where)
-            discover.load("normalizations", reference.name, where=where).files(config)
+            discover.load("normalizations", reference.name, where=where).preflight(config)
 
 
 def keep_split(current: Run, plan: list[Fold]) -> None:

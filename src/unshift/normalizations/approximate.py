@@ -88,6 +88,11 @@ def recall(index: ApproximateIndex, queries: Float[Tensor, "query k"], rows: Flo
     return sum([row] == one for row, one in zip(exact, found, strict=True)) / len(exact)
 
 
+def require() -> None:
+    """Raise :class:`MissingDependency` where faiss is not installed."""
+    _faiss()
+
+
 def _faiss() -> Any:
     try:
         return importlib.import_module("faiss")

@@ -60,6 +60,12 @@ class ColorTransfer(Normalization):
         """The picture, and the code that moves colors."""
         return (*super().files(config), *source_files())
 
+    @classmethod
+    def preflight(cls, config: Any) -> None:
+        """Take the colors of the named picture, before a training rather than after it."""
+        if config.reference is not None:
+            cls(config).fit([])
+
     def fit(self, samples: Iterable[Sample]) -> Self:
         """Average the statistics of source images, or take those of the named picture.
 

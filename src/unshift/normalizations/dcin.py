@@ -18,6 +18,7 @@ that is built once.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,6 +49,7 @@ from unshift.normalizations.references import (
     fingerprint_of,
     global_reference,
     is_picture,
+    read_picture,
     source_reference,
 )
 from unshift.sample import Reference, Sample
@@ -119,17 +121,42 @@ class Dcin(Normalization):
         own = [reference for reference in config.references if reference not in (GLOBAL, LOCAL)]
         named = [Path(reference) for reference in own if is_picture(reference) or "/" not in reference]
         named += [config.bank] if config.bank else []
-        missing = [path for path in named if not path.is_file()]
+        missing = [str(path) for path in named if not path.is_file()]
         if missing:
+            near = difflib.get_close_matches(missing[0].lower(), (GLOBAL, LOCAL), n=1, cutoff=0.6)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
             raise DataError(
-                f"dcin: {', '.join(map(str, missing))}: no such file. References are `global`, `local`, source images "
-                "(`domain/case`) or files of photographs."
+                f"dcin: {', '.join(missing)}: no such file (in {Path.cwd()}).{hint} References are `global`, `local`, "
+                "source images (`domain/case`) or files of photographs; `bank` is a file that `unshift bank` wrote."
             )
         member = discover.load("embeddings", config.embedding.name, where="dcin: embedding")
         settings = parse(member.Config, config.embedding.settings, where="dcin: embedding")
         chooses = (member, histograms, inside, medoid, nearest_rows, approximate, references)
         code = (Path(inspect.getfile(module)) for module in chooses)
         return (*named, *member.files(settings), *code, *source_files())
+
+    @classmethod
+    def preflight(cls, config: Any) -> None:
+        """Open the pictures and the bank, before a training rather than after it.
+
+        Raises:
+            DataError: a file is missing, is no picture, or is flawed and may not be used.
+            BundleError, ConfigError: the bank is none, or lacks what is asked of it.
+            MissingDependency: `search: approximate` without its package.
+        """
+        cls.files(config)
+        for path in (Path(r) for r in config.references if r not in (GLOBAL, LOCAL) and is_picture(r)):
+            require_colors(path, describe(read_picture(path), [config.method], None).flaw, config.flawed)
+        if config.bank is not None:
+            bank = _opened(config.bank, config.method)
+            if LOCAL in config.references and not bank.embeddings.shape[1]:
+                raise BundleError(
+                    f"{config.bank}: holds no embeddings; `local` needs them. Build it with --bundle or --embedding."
+                )
+            for name in (r for r in config.references if r not in (GLOBAL, LOCAL) and not is_picture(r)):
+                source_reference(name, config.method, bank)
+        if config.search == "approximate":
+            approximate.require()
 
     def bind(self, network: Network, size: Sequence[int], before: Sequence[Normalization] = ()) -> None:
         """The network whose bottleneck may be the embedding, and what images have gone through."""
@@ -161,11 +188,7 @@ class Dcin(Normalization):
         if GLOBAL in config.references:
             self._chosen[GLOBAL] = global_reference(bank, config.method, norm=config.norm)
         for path, one in self._chosen.items():
-            if one.flaw and config.flawed == "refuse":
-                raise DataError(
-                    f"dcin: {path} is {one.flaw}; a picture with colors to take is required. Name a clean, well lit "
-                    "source image (`flawed: use` takes this one all the same)."
-                )
+            require_colors(path, one.flaw, config.flawed)
             if one.warning:
                 logger.warning("dcin: reference %s: %s.", one.name, one.warning)
         self._chosen = {_without_folder(reference): one for reference, one in self._chosen.items()}
@@ -255,10 +278,10 @@ class Dcin(Normalization):
             cosines, indices = (part[0] for part in nearest(query, rows, count=count, half=self._half()))
         usual, found = float(local["usual"]), []
         kept = [pair for pair in zip(cosines.tolist(), indices.tolist(), strict=True) if pair[1] not in flawed]
+        unlike = f"no similar source image: cosine {kept[0][0]:.4f}, usually at least {usual:.4f}"
+        warning = unlike if kept[0][0] < usual else ""  # "usual" is said of the nearest one
         for likeness, index in kept[: self.config.nearest]:
-            warning = f"no similar source image: cosine {likeness:.3f}, usually at least {usual:.3f}"
-            one = Chosen(LOCAL, local["names"][index], local["statistics"][index], warning if likeness < usual else "")
-            found.append((one, likeness))
+            found.append((Chosen(LOCAL, local["names"][index], local["statistics"][index], warning), likeness))
         return found
 
     def _half(self) -> Tensor | None:
@@ -270,12 +293,7 @@ class Dcin(Normalization):
     def _bank(self, samples: Iterable[Sample], embedding: Embedding | None, fingerprint: Mapping[str, str]) -> Bank:
         if self.config.bank is None:
             return Bank.of((describe(s, [self.config.method], embedding) for s in samples), fingerprint)
-        bank = Bank.load(self.config.bank)
-        if self.config.method not in bank.statistics:
-            raise ConfigError(
-                f"{self.config.bank}: has statistics of {', '.join(bank.statistics)}; {self.config.method} is "
-                f"required. Build it with --method {self.config.method}."
-            )
+        bank = _opened(self.config.bank, self.config.method)
         if embedding is not None:
             require_fingerprint(bank.fingerprint, fingerprint, what=str(self.config.bank))
         return bank
@@ -290,6 +308,25 @@ class Dcin(Normalization):
         if begin:
             self._embedding.begin()
         return self._embedding
+
+
+def require_colors(reference: str | Path, flaw: str, flawed: str) -> None:
+    """Raise :class:`DataError` for a named picture without colors, unless it may be used all the same."""
+    if flaw and flawed == "refuse":
+        raise DataError(
+            f"dcin: {reference} is {flaw}; a picture with colors to take is required. Name a clean, well lit source "
+            "image (`flawed: use` takes this one all the same)."
+        )
+
+
+def _opened(path: Path, method: str) -> Bank:
+    bank = Bank.load(path)
+    if method not in bank.statistics:
+        raise ConfigError(
+            f"{path}: has statistics of {', '.join(bank.statistics)}; {method} is required. "
+            f"Build it with --method {method}."
+        )
+    return bank
 
 
 def _without_folder(reference: str) -> str:
