@@ -113,8 +113,7 @@ def markdown(frame: pd.DataFrame, name: str) -> str:
         title = f"{domain}" if frame["fold"].nunique() == 1 or domain in fold else f"{fold}: {domain}"
         lines += [
             "",
-            f"### {title}: gap {first['gap']:.1f} ({first['gap_low']:.1f} to {first['gap_high']:.1f}), "
-            f"{first['n']} images",
+            f"### {title}: gap {plain(first['gap'], first['gap_low'], first['gap_high'])}, {first['n']} images",
             "",
             "| pipeline | gain | recovered | in-domain |",
             "| --- | ---: | ---: | ---: |",
@@ -130,8 +129,14 @@ def markdown(frame: pd.DataFrame, name: str) -> str:
 
 def points(*values: float) -> str:
     """A signed change with its interval."""
-    change, low, high = (f"{value + 0.0:.1f}".replace("-0.0", "0.0").replace("-", "−") for value in values)
-    return f"{change if change[0] == '−' or change == '0.0' else '+' + change} ({low} to {high})"
+    words = plain(*values)
+    return words if words[0] == "−" or words.startswith("0.0 ") else f"+{words}"
+
+
+def plain(*values: float) -> str:
+    """A figure with its interval."""
+    middle, low, high = (f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−") for value in values)
+    return f"{middle} ({low} to {high})"
 
 
 def percent(row: dict[str, float]) -> str:
