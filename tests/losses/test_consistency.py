@@ -31,8 +31,8 @@ def test_of_regions_by_scipy() -> None:
 def test_it_is_symmetric_zero_for_equals_and_sends_gradients_both_ways(divergence: object) -> None:
     first, second = (logits.requires_grad_() for logits in pair())
     found = divergence(first, second)  # type: ignore[operator]
-    assert float(found) > 0 and torch.equal(found, divergence(second, first))  # type: ignore[operator]
-    assert float(divergence(first, first)) == 0  # type: ignore[operator]
+    assert found.item() > 0 and torch.equal(found, divergence(second, first))  # type: ignore[operator]
+    assert divergence(first, first).item() == 0  # type: ignore[operator]
     found.backward()
     assert first.grad.abs().sum() > 0 and second.grad.abs().sum() > 0
 
@@ -49,7 +49,7 @@ def test_saturated_logits_stay_finite(divergence: object, dtype: torch.dtype, si
     with torch.autocast("cpu", torch.bfloat16):
         found = divergence(first, second)  # type: ignore[operator]
     assert found.dtype == torch.float32 and torch.isfinite(found)
-    assert float(found) == pytest.approx(float(2 * first.detach()[0, 0, 0, 0].double()), rel=1e-3)
+    assert found.item() == pytest.approx(float(2 * first.detach()[0, 0, 0, 0].double()), rel=1e-3)
     found.backward()
     assert torch.isfinite(first.grad).all() and torch.isfinite(second.grad).all()
     naive = [logits.detach().softmax(1) for logits in (first, second)]
