@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
@@ -34,13 +34,10 @@ from unshift.config import Config, MemberRef, parse
 from unshift.contracts import Network, Normalization
 from unshift.embedding import Embedding
 from unshift.errors import BundleError, ConfigError, DataError, UnknownName
-from unshift.normalizations import approximate, histograms, inside, medoid, references
-from unshift.normalizations import nearest as nearest_rows
-from unshift.normalizations.approximate import ApproximateIndex
+from unshift.normalizations import approximate, histograms, inside, medoid, nearest, references, similar
 from unshift.normalizations.bank import Bank, from_bytes, require_fingerprint, to_bytes
 from unshift.normalizations.color_methods import color_method, degenerate, source_files
 from unshift.normalizations.histograms import Norm
-from unshift.normalizations.nearest import half_of, nearest, usual_likeness
 from unshift.normalizations.references import (
     Chosen,
     as_batch,
@@ -52,10 +49,11 @@ from unshift.normalizations.references import (
     read_picture,
     source_reference,
 )
+from unshift.normalizations.similar import KIND, Similar
 from unshift.sample import Reference, Sample
 
 logger = logging.getLogger(__name__)
-GLOBAL, LOCAL = "global", "local"
+GLOBAL, LOCAL = "global", KIND
 _EMBEDDING = "embedding."
 
 
@@ -76,6 +74,11 @@ class DcinConfig(Config):
     nearest: int = Field(default=1, ge=1)
     search: Literal["exact", "approximate"] = "exact"
     flawed: Literal["refuse", "use"] = "refuse"
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """References that a user names: source images and files."""
+        return tuple(reference for reference in self.references if reference not in (GLOBAL, LOCAL))
 
     @field_validator("references")
     @classmethod
@@ -111,15 +114,13 @@ class Dcin(Normalization):
         self._trained: tuple[Network | None, tuple[int, ...], tuple[Normalization, ...]] = (None, (), ())
         self._embedding: Embedding | None = None
         self._chosen: dict[str, Chosen] = {}
-        self._local: dict[str, Any] = {}
-        self._index: ApproximateIndex | None = None
+        self._similar: Similar | None = None
         self._is_checked = False
 
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
         """Experts' pictures, the bank, what the embedding reads, and the code that chooses and moves colors."""
-        own = [reference for reference in config.references if reference not in (GLOBAL, LOCAL)]
-        named = [Path(reference) for reference in own if is_picture(reference) or "/" not in reference]
+        named = [Path(reference) for reference in config.named if is_picture(reference) or "/" not in reference]
         named += [config.bank] if config.bank else []
         missing = [str(path) for path in named if not path.is_file()]
         if missing:
@@ -131,7 +132,7 @@ class Dcin(Normalization):
             )
         member = discover.load("embeddings", config.embedding.name, where="dcin: embedding")
         settings = parse(member.Config, config.embedding.settings, where="dcin: embedding")
-        chooses = (member, histograms, inside, medoid, nearest_rows, approximate, references)
+        chooses = (member, approximate, histograms, inside, medoid, nearest, references, similar)
         code = (Path(inspect.getfile(module)) for module in chooses)
         return (*named, *member.files(settings), *code, *source_files())
 
@@ -145,16 +146,17 @@ class Dcin(Normalization):
             MissingDependency: `search: approximate` without its package.
         """
         cls.files(config)
-        for path in (Path(r) for r in config.references if r not in (GLOBAL, LOCAL) and is_picture(r)):
-            require_colors(path, describe(read_picture(path), [config.method], None).flaw, config.flawed)
+        for reference in filter(is_picture, config.named):
+            entry = describe(read_picture(Path(reference)), [config.method], None)
+            require_colors(reference, entry.flaw, config.flawed)
         if config.bank is not None:
             bank = _opened(config.bank, config.method)
             if LOCAL in config.references and not bank.embeddings.shape[1]:
                 raise BundleError(
                     f"{config.bank}: holds no embeddings; `local` needs them. Build it with --bundle or --embedding."
                 )
-            for name in (r for r in config.references if r not in (GLOBAL, LOCAL) and not is_picture(r)):
-                source_reference(name, config.method, bank)
+            for reference in itertools.filterfalse(is_picture, config.named):
+                source_reference(reference, config.method, bank)
         if config.search == "approximate":
             approximate.require()
 
@@ -173,28 +175,20 @@ class Dcin(Normalization):
             BundleError: the bank's embeddings are of another model, size or preprocessing.
             ConfigError: the embedding needs a trained network and none was bound.
         """
-        config, before = self.config, self._trained[2]
-        local = LOCAL in config.references
-        embedding = self._build(begin=True) if local else None
-        fingerprint = fingerprint_of(embedding, before) if embedding else {}
-        bank = self._bank(samples, embedding, fingerprint)
-        experts = [r for r in config.references if r not in (GLOBAL, LOCAL)]
-        self._chosen = {
-            r: expert_reference(Path(r), config.method, bank, before=before)
-            if is_picture(r)
-            else source_reference(r, config.method, bank)
-            for r in experts
-        }
-        if GLOBAL in config.references:
-            self._chosen[GLOBAL] = global_reference(bank, config.method, norm=config.norm)
-        for path, one in self._chosen.items():
-            require_colors(path, one.flaw, config.flawed)
+        config = self.config
+        is_local = LOCAL in config.references
+        bank = self._bank(samples, self._build(begin=True) if is_local else None)
+        self._chosen = {}
+        for reference in config.references:
+            if reference == LOCAL:
+                continue
+            one = self._fixed(reference, bank)
+            require_colors(reference, one.flaw, config.flawed)
             if one.warning:
                 logger.warning("dcin: reference %s: %s.", one.name, one.warning)
-        self._chosen = {_without_folder(reference): one for reference, one in self._chosen.items()}
-        self._local = _local(bank, config.method, fingerprint) if local else {}
-        if local and config.search == "approximate":
-            self._index = ApproximateIndex.build(self._local["embeddings"])
+            self._chosen[_without_folder(reference)] = one
+        is_approximate = config.search == "approximate"
+        self._similar = Similar.of(bank, config.method, is_approximate=is_approximate) if is_local else None
         # Paths of this machine mean nothing elsewhere, and what was read from them is in the state.
         names = tuple(map(_without_folder, config.references))
         self.config = config.model_copy(update={"references": names, "bank": None})
@@ -208,7 +202,7 @@ class Dcin(Normalization):
             ShapeMismatch: neither one nor three channels.
             BundleError: the state's embeddings are of another model, size or preprocessing.
         """
-        if not self._chosen and not self._local:
+        if not self._chosen and self._similar is None:
             raise DataError("dcin: not fitted; fit it on source images, or load its state.")
         images, inside = as_batch(sample)
         own = self._method.statistics(images, inside)
@@ -223,24 +217,21 @@ class Dcin(Normalization):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Statistics of fixed references; of ``local``, embeddings and statistics of all; the embedding's weights."""
-        if not self._chosen and not self._local:
+        if not self._chosen and self._similar is None:
             return {}
         texts: dict[str, Any] = {"chosen": {r: [c.kind, c.name, c.warning] for r, c in self._chosen.items()}}
         state = {f"chosen.{r}": c.statistics for r, c in self._chosen.items()}
-        if self._local:
-            texts |= {name: self._local[name] for name in ("names", "flawed", "fingerprint")}
-            state |= {f"local.{name}": self._local[name] for name in ("embeddings", "statistics", "usual")}
+        if self._similar is not None:
+            texts |= self._similar.texts()
+            state |= self._similar.tensors()
             state |= {_EMBEDDING + name: value for name, value in self._build().state_dict().items()}
-        if self._index is not None:
-            state["index"] = self._index.to_bytes()
         return {**state, "texts": to_bytes(texts)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """The inverse of :meth:`state_dict`; needs no file and no source image."""
         texts = from_bytes(state["texts"]) if "texts" in state else {}
-        local = {name: f"local.{name}" for name in ("embeddings", "statistics", "usual")} if "names" in texts else {}
-        wanted = {"texts", *(f"chosen.{r}" for r in texts.get("chosen", ())), *local.values()}
-        wanted |= {"index"} if local and self.config.search == "approximate" else set()
+        local = Similar.keys(texts, is_approximate=self.config.search == "approximate")
+        wanted = {"texts", *(f"chosen.{r}" for r in texts.get("chosen", ())), *local}
         found = {name for name in state if not (local and name.startswith(_EMBEDDING))}
         if wanted != found:
             raise BundleError(
@@ -248,16 +239,21 @@ class Dcin(Normalization):
                 "Use the version that wrote it."
             )
         self._chosen = {r: Chosen(c[0], c[1], state[f"chosen.{r}"], c[2]) for r, c in texts["chosen"].items()}
-        self._local = {name: state[key] for name, key in local.items()}
-        if local:
-            self._local |= {"names": tuple(texts["names"]), "flawed": tuple(texts["flawed"])}
-            self._local["fingerprint"] = texts["fingerprint"]
-            weights = {n.removeprefix(_EMBEDDING): v for n, v in state.items() if n.startswith(_EMBEDDING)}
-            if weights:
-                self._build().load_state_dict(weights)
-        self._index = ApproximateIndex.from_bytes(state["index"]) if "index" in state else None
+        self._similar = Similar.load(state, texts) if local else None
+        weights = {n.removeprefix(_EMBEDDING): v for n, v in state.items() if n.startswith(_EMBEDDING)}
+        if weights:
+            self._build().load_state_dict(weights)
 
     # ------------------------------------------------------------------------------------------------- references
+
+    def _fixed(self, reference: str, bank: Bank) -> Chosen:
+        """A reference that is the same for all images."""
+        config = self.config
+        if reference == GLOBAL:
+            return global_reference(bank, config.method, norm=config.norm)
+        if is_picture(reference):
+            return expert_reference(Path(reference), config.method, bank, before=self._trained[2])
+        return source_reference(reference, config.method, bank)
 
     def _references(self, images: Tensor, inside: Tensor | None) -> list[tuple[Chosen, float | None]]:
         found: list[tuple[Chosen, float | None]] = []
@@ -265,32 +261,17 @@ class Dcin(Normalization):
             found += self._nearest(images, inside) if reference == LOCAL else [(self._chosen[reference], None)]
         return found
 
-    def _nearest(self, images: Tensor, inside: Tensor | None) -> list[tuple[Chosen, float | None]]:
-        local, embedding, before = self._local, self._build(), self._trained[2]
+    def _nearest(self, images: Tensor, inside: Tensor | None) -> list[tuple[Chosen, float]]:
+        assert self._similar is not None
+        embedding = self._build()
         if not self._is_checked:
-            require_fingerprint(local["fingerprint"], fingerprint_of(embedding, before), what="dcin: references")
+            own = fingerprint_of(embedding, self._trained[2])
+            require_fingerprint(self._similar.fingerprint, own, what="dcin: references")
             self._is_checked = True
-        query, rows = embedding(images, inside).cpu(), local["embeddings"]
-        flawed, count = set(local["flawed"]), self.config.nearest + len(local["flawed"])
-        if self._index is not None:
-            cosines, indices = self._index.search(query[0], rows, count=count)
-        else:
-            cosines, indices = (part[0] for part in nearest(query, rows, count=count, half=self._half()))
-        usual, found = float(local["usual"]), []
-        kept = [pair for pair in zip(cosines.tolist(), indices.tolist(), strict=True) if pair[1] not in flawed]
-        unlike = f"no similar source image: cosine {kept[0][0]:.4f}, usually at least {usual:.4f}"
-        warning = unlike if kept[0][0] < usual else ""  # "usual" is said of the nearest one
-        for likeness, index in kept[: self.config.nearest]:
-            found.append((Chosen(LOCAL, local["names"][index], local["statistics"][index], warning), likeness))
-        return found
+        return self._similar.nearest(embedding(images, inside).cpu(), self.config.nearest)
 
-    def _half(self) -> Tensor | None:
-        """The copy that makes a query fast, made for the first one."""
-        if "half" not in self._local:
-            self._local["half"] = half_of(self._local["embeddings"])
-        return self._local["half"]
-
-    def _bank(self, samples: Iterable[Sample], embedding: Embedding | None, fingerprint: Mapping[str, str]) -> Bank:
+    def _bank(self, samples: Iterable[Sample], embedding: Embedding | None) -> Bank:
+        fingerprint = fingerprint_of(embedding, self._trained[2]) if embedding else {}
         if self.config.bank is None:
             return Bank.of((describe(s, [self.config.method], embedding) for s in samples), fingerprint)
         bank = _opened(self.config.bank, self.config.method)
@@ -332,22 +313,6 @@ def _opened(path: Path, method: str) -> Bank:
 def _without_folder(reference: str) -> str:
     """A file's name alone; all else as it is."""
     return Path(reference).name if is_picture(reference) else reference
-
-
-def _local(bank: Bank, method: str, fingerprint: Mapping[str, str]) -> dict[str, Any]:
-    """Names, embeddings, statistics of all, as they lie (on the disk, of a bank); which may be no reference; and how
-    alike those that may are among themselves.
-    """
-    place = bank.allowed.nonzero().flatten()
-    rows = bank.embeddings if len(place) == len(bank) else bank.embeddings[place]
-    return {
-        "names": bank.names,
-        "flawed": tuple(index for index, flaw in enumerate(bank.flaws) if flaw),
-        "embeddings": bank.embeddings,
-        "statistics": bank.statistics[method],
-        "usual": torch.tensor(usual_likeness(rows, [bank.patients[i] for i in place]), dtype=torch.float64),
-        "fingerprint": dict(fingerprint),
-    }
 
 
 MEMBER = Dcin
