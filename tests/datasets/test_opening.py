@@ -26,6 +26,16 @@ def test_a_published_dataset_is_recognized_by_its_domains(pairs) -> None:
     assert recognize(root)[0] == "folder"
 
 
+def test_a_folder_that_is_called_as_a_member_is_the_folder(
+    pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs({"mine": ["1", "2"], "theirs": ["1"]}).rename(tmp_path / "polyp")
+    monkeypatch.chdir(tmp_path)
+    assert open_dataset(Path("polyp")).domains == ("mine", "theirs")
+    with pytest.raises(DataError, match="no folder was given"):
+        open_dataset("polyp")
+
+
 def test_dataset_json_makes_it_nnunet(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps({}), encoding="utf-8")
     assert recognize(tmp_path) == ("nnunet", {})

@@ -46,7 +46,8 @@ def open_dataset(
         ConfigError: wrong settings, or a root beside a path.
     """
     settings = dict(settings or {})
-    if str(name_or_path) in discover.names("datasets"):
+    is_there = isinstance(name_or_path, Path) and name_or_path.is_dir()  # a folder may be called as a member is
+    if str(name_or_path) in discover.names("datasets") and not is_there:
         return _build(str(name_or_path), root, settings)
     path = Path(name_or_path)
     if not path.exists() and len(path.parts) == 1 and not str(name_or_path).startswith((".", "~")):
