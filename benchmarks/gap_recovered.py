@@ -1,6 +1,6 @@
 """How much of what a shift took each pipeline gives back, and what it costs in-domain, from a finished run.
 
-python benchmarks/gap_recovered.py runs/NAME [--output docs/results]
+python benchmarks/gap_recovered.py runs/NAME [--output docs/results] [--baseline PIPELINE]
 
     gap       = baseline on the sources' held-out patients − baseline on the unseen domain
     recovered = (pipeline − baseline on the unseen domain) / gap
@@ -9,7 +9,7 @@ python benchmarks/gap_recovered.py runs/NAME [--output docs/results]
 Of mean Dice over regions and images. The ceiling is the source's own level, not a model trained on the target, which
 few people have; a domain that is easier than the source has no gap, and gets none. Intervals, 95 %: 2,000 bootstrap
 draws of patients, the same for pipeline and baseline; a source's and a target's patients are drawn apart unless they
-are the same people.
+are the same people. With ``--baseline`` another pipeline stands in the baseline's place, and the page is printed alone.
 """
 
 from __future__ import annotations
@@ -31,15 +31,19 @@ LEAST_GAP = 1.0
 """Points; below, or where its interval holds 0, there is nothing to recover a share of."""
 
 
-def table(run: Path) -> pd.DataFrame:
+def table(run: Path, baseline: str = "") -> pd.DataFrame:
     """One row a fold, pipeline and unseen domain; figures in points and shares."""
     recipe, _ = read_run(run)
+    if baseline and baseline not in recipe.pipelines:
+        raise SystemExit(f"--baseline {baseline}: no pipeline of {run}; it has {', '.join(recipe.pipelines)}.")
     scores = read_scores(run / "scores.parquet")
     scores = scores[(scores["metric"] == "dice") & (scores["fold"].isin(scores.loc[~scores["seen"], "fold"]))]
     values = scores.assign(value=100 * scores["value"])
     cases = values.groupby(["fold", "seen", "domain", "patient", "case", "seed", "pipeline"])["value"].mean().unstack()
     cases = cases[list(recipe.pipelines)]
-    rows = [row for fold, part in cases.groupby("fold") for row in of_fold(str(fold), part, recipe.baseline)]
+    rows = [
+        row for fold, part in cases.groupby("fold") for row in of_fold(str(fold), part, baseline or recipe.baseline)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -96,12 +100,12 @@ def resampled(cases: pd.DataFrame, label: str) -> tuple[np.ndarray, np.ndarray]:
     return clusters.replicates(draw(len(names), RESAMPLES, 0, label)), clusters.mean
 
 
-def markdown(frame: pd.DataFrame, name: str) -> str:
+def markdown(frame: pd.DataFrame, name: str, option: str = "") -> str:
     """The page."""
     lines = [
         f"# {name}: how much of the gap is recovered",
         "",
-        f"`python benchmarks/gap_recovered.py runs/{name}`",
+        f"`python benchmarks/gap_recovered.py runs/{name}{option}`",
         "",
         "Gap: what the baseline loses on the unseen domain against the sources' held-out patients, in Dice points "
         "(mean over regions and images). Recovered: the pipeline's gain there as a share of it. In-domain: the "
@@ -149,8 +153,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs" / "results")
+    parser.add_argument("--baseline", default="", help="a pipeline to compare with in place of the recipe's")
     options = parser.parse_args()
-    frame, name = table(options.run), read_run(options.run)[0].name
+    frame, name = table(options.run, options.baseline), read_run(options.run)[0].name
+    if options.baseline:
+        print(markdown(frame, name, f" --baseline {options.baseline}"))
+        return
     frame.to_csv(options.output / f"{name}_recovered.csv", index=False)
     path = options.output / f"{name}_recovered.md"
     path.write_text(markdown(frame, name), encoding="utf-8")
