@@ -92,6 +92,24 @@ def test_the_running_mean_takes_the_discriminators_place_in_evaluation_alone() -
         assert not torch.equal(network.train().gap(feature), network.eval().gap(feature))
 
 
+@pytest.mark.parametrize("mask", ["symmetric", "literal", "none"])
+@pytest.mark.parametrize("inference", ["computed", "running_mean"])
+def test_the_shown_gap_means_the_same_for_every_mask(mask: Any, inference: Any) -> None:
+    network = masked(mask=mask, inference=inference)
+    for value, gap in ((0.5, 0.0), (0.3, 0.4), (2.0, 1.0), (-1.0, 1.0)):
+        shown = constant(network, value).gap_map(images())
+        torch.testing.assert_close(shown, torch.full((3, 1, 32, 32), gap))
+
+
+def test_the_shown_gap_lies_where_the_feature_does() -> None:
+    """Of a feature with a bright left half only the left half is sure, at the size of the image."""
+    network = masked(tap="level_1")
+    network.network.features = lambda x: [torch.cat([x[..., :16], 0 * x[..., 16:]], -1).repeat(1, 8, 1, 1)]  # type: ignore[method-assign]
+    network.discriminator.forward = lambda f: 0.5 + f[:, :1]  # type: ignore[method-assign,union-attr]
+    shown = network.gap_map(torch.ones(1, 1, 32, 32))[0, 0]
+    assert (shown[:, :16] == 1).all() and not shown[:, 16:].any()
+
+
 def test_it_leaves_in_a_bundle_and_comes_back(tmp_path: Path) -> None:
     network = masked(mask="literal", tap="level_2")
     network.standardize(torch.tensor([0.4]), torch.tensor([0.3]))

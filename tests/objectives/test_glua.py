@@ -164,6 +164,22 @@ def test_translations_are_what_the_segmenter_sees_with_the_sources_labels() -> N
     assert styled.shape == source().images.shape and not torch.equal(styled, source().images)
 
 
+def test_what_a_training_shows_of_itself() -> None:
+    objective, images = translating().eval(), (source().images, target().images)
+    shown = objective.previews(*images)
+    assert (
+        shown.shape == (4, 3, 1, 32, 32) and torch.equal(shown[:, 0], images[0]) and torch.equal(shown[:, 2], images[1])
+    )
+    assert torch.equal(shown[:, 1], objective.translation.translated(*images))
+    gaps = objective.gaps(*images)
+    for gap, seen in zip(gaps, (shown[:, 1], images[1]), strict=True):
+        assert torch.equal(gap, objective.network.gap_map(seen)) and not gap.requires_grad
+    plain = glua().eval()
+    assert torch.equal(plain.previews(*images), torch.stack(images, dim=1))
+    assert torch.equal(plain.gaps(*images)[0], plain.network.gap_map(images[0]))
+    assert glua(**OFF).gaps(*images) is None
+
+
 def test_a_training_goes_on_from_its_state() -> None:
     one = trained(translating(), steps=2)
     names = [*one.state_dict()]

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -104,6 +105,16 @@ class LocalMask(Network):
         with torch.autocast(feature.device.type, enabled=False):
             exact = feature.detach() if feature.dtype == torch.float64 else feature.detach().float()
             return gap_of(self.discriminator(exact), self.config.mask)
+
+    @torch.no_grad()
+    def gap_map(self, images: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch 1 *space"]:
+        """How sure D is of the domain at every place: 0 undecided, 1 sure; float32, enlarged to the images' size.
+
+        The symmetric gap whatever the mask is, so that what is shown means the same for all of them, and as D says it
+        even where a test takes the running mean.
+        """
+        gap = gap_of(self.discriminator(self.unmasked(images)[self.place].float()), "symmetric")
+        return F.interpolate(gap, images.shape[2:], mode="bilinear", align_corners=False)
 
 
 def gap_of(judged: Float[Tensor, "batch 1 *space"], mask: MaskName) -> Float[Tensor, "batch 1 *space"]:

@@ -150,6 +150,27 @@ class Glua(Objective):
         source, shown, label_maps = self.translation.views(batch, unlabeled)
         return self.translation.translated(source, shown), label_maps, shown
 
+    def previews(
+        self, source: Float[Tensor, "batch channel height width"], target: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch column channel height width"]:
+        """Of each pair: the source image, its translation if any, the target image that gave the style."""
+        styled = () if self.translation is None else (self._styled(source, target),)
+        return torch.stack([source, *styled, target], dim=1)
+
+    def gaps(
+        self, source: Float[Tensor, "batch channel height width"], target: Float[Tensor, "batch channel height width"]
+    ) -> tuple[Float[Tensor, "batch 1 height width"], Float[Tensor, "batch 1 height width"]] | None:
+        """How sure the feature discriminator is of the domain at each pixel, in [0, 1]: of source images, translated if
+        they are in training, and of as many target images. None where no discriminator looks at features.
+        """
+        if not self.has_mask:
+            return None
+        network = _inner(self.network)
+        return network.gap_map(self._styled(source, target)), network.gap_map(target)
+
+    def _styled(self, source: Tensor, target: Tensor) -> Tensor:
+        return source if self.translation is None else self.translation.translated(source, target)
+
     def weight(self) -> float:
         """Of the feature adversary at this step: it rises linearly over the ramp."""
         done = min(int(self.updates) / self.config.ramp, 1.0) if self.config.ramp else 1.0
