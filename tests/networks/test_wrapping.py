@@ -30,7 +30,7 @@ def test_what_is_built_can_be_named_and_built_again() -> None:
 
 
 def test_what_a_bundle_could_not_build_is_refused() -> None:
-    for ref in (None, MemberRef(name="own"), MemberRef(name="dual_norm")):
+    for ref in (None, MemberRef(name="own"), MemberRef(name="dual_norm"), MemberRef(name="local_mask")):
         with pytest.raises(ConfigError, match="w: .*another one of this package is required"):
             built(ref, TASK, None, who="w")
     with pytest.raises(ConfigError, match="w: the network is 'dual_norm'"):

@@ -110,12 +110,21 @@ def test_the_loss_by_hand() -> None:
         assert float(terms[name]) == pytest.approx(float(value), rel=1e-3), name
 
 
+def agreement(objective: Any, batch: Batch) -> Tensor:
+    """Both divergences, without the weight."""
+    images, mixed, _ = objective.views(batch)
+    f, fm, g, gm = (net(view) for net in (objective.network, objective.teacher) for view in (images, mixed))
+    return (disagreement(g, fm, temperature=10.0) + disagreement(gm, f, temperature=10.0)).detach()
+
+
 def test_the_weight_rises_as_a_sigmoid() -> None:
     objective = build(settings=Config(warmup=10))
     for updates, done in ((0, 0.0), (5, 0.5), (10, 1.0), (50, 1.0)):
-        objective.updates.fill_(updates)
-        assert objective.ramp() == pytest.approx(2 * math.exp(-5 * (1 - done) ** 2))
-    assert build(settings=Config(warmup=0)).ramp() == 2
+        assert objective.ramp(updates) == pytest.approx(2 * math.exp(-5 * (1 - done) ** 2))
+    assert build(settings=Config(warmup=0)).ramp(0) == 2
+    objective.teacher.updates.fill_(10)
+    found = objective.eval()(example(), phase="train")["agreement"].detach()
+    assert float(found) == pytest.approx(2 * float(agreement(objective, example())), rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
@@ -131,7 +140,7 @@ def test_the_teacher_follows_once_a_step(kind: Any) -> None:
             objective(batch, phase="train")
         for mine, expected in zip(objective.teacher.parameters(), teacher, strict=True):
             torch.testing.assert_close(mine, expected)
-        assert int(objective.updates) == number + 1
+        assert int(objective.teacher.updates) == number + 1
         step(objective, optimizer, batch)
     assert not any(p.requires_grad for p in objective.teacher.parameters())
 
@@ -172,4 +181,4 @@ def test_what_is_wrong_is_named() -> None:
     with pytest.raises(ProtocolError, match="holds only 'a'"):
         build(settings=Config(partner="other_domain"))(example(domains=("a",) * 4), phase="train")
     build()(example(domains=("a",) * 4), phase="train")
-    assert {path.stem for path in Fact.files(Config())} == {"views", "spectrum", "partners"}
+    assert {path.stem for path in Fact.files(Config())} == {"views", "spectrum", "partners", "teacher"}

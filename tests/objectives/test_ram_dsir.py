@@ -271,4 +271,5 @@ def test_volumes_are_mixed_and_restored() -> None:
 def test_settings_come_from_the_recipe_and_sources_decide_what_is_stored() -> None:
     config = parse(Config, {"passes": "two", "mixing": [{"name": "amplitude_mix", "share": "continuous"}]}, where="r")
     assert "share: continuous" in to_yaml(config) and "passes: two" in to_yaml(config)
-    assert {path.stem for path in RamDsir.files(Config())} == {"views", "zoom_crop", "amplitude_mix"}
+    own = {"views", "zoom_crop", "amplitude_mix", "restoration", "domain_batch_norm"}
+    assert {path.stem for path in RamDsir.files(Config())} == own

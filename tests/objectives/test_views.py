@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,8 +9,11 @@ import torch
 from unshift.augmentations import geometric, photometric
 from unshift.config import MemberRef
 from unshift.errors import ConfigError, UnknownName
-from unshift.objectives import views
-from unshift.objectives.views import augmented, build_augmentations, build_still, source_files
+from unshift.losses.overlap import segmentation_terms
+from unshift.networks.unet import UNet, UNetConfig
+from unshift.objectives import teacher, views
+from unshift.objectives.views import AugmentingObjective, augmented, build_augmentations, build_still, source_files
+from unshift.sample import Batch, Task
 
 LISTS = (MemberRef(name="geometric"), MemberRef(name="photometric"))
 
@@ -88,6 +92,32 @@ def test_what_is_wrong_is_named() -> None:
 def test_what_changes_intensities_alone_may_stand_in_the_second_list() -> None:
     members = build_still([MemberRef(name="photometric"), MemberRef(name="appearance")], where="here")
     assert [type(member).__name__ for member in members] == ["Photometric", "Appearance"]
+
+
+class Doubled(AugmentingObjective):
+    """Twice the loss of one view."""
+
+    ingredients = (teacher,)
+
+    def losses(self, phase: str, batch: Batch, unlabeled: object = None) -> dict[str, torch.Tensor]:
+        images, label_maps = self.augmented(batch, batch.generator())
+        return {name: 2 * value for name, value in self.supervised(self.network(images), label_maps).items()}
+
+
+def test_an_objective_that_lists_augmentations_has_its_view_its_loss_and_its_files() -> None:
+    images, label_maps = example()
+    batch = Batch(images, ("a", "b", "a", "b"), tuple("1234"), 5, label_maps=label_maps)
+    settings = SimpleNamespace(augmentations=LISTS, include_background=False)
+    task = Task(3, ("background", "rim", "cup"))
+    objective = Doubled(settings, task, UNet(UNetConfig(widths=(4, 8)), task)).eval()
+    members = build_augmentations(LISTS, where="test")
+    seen, moved = augmented(images, label_maps, members, generator=batch.generator(), channels=3)
+    expected = segmentation_terms(objective.network(seen), moved, include_background=False)
+    found = objective(batch, phase="train")
+    assert found.keys() == expected.keys() and all(torch.equal(found[n], 2 * expected[n]) for n in found)
+    assert {path.stem for path in Doubled.files(settings)} == {"views", "geometric", "photometric", "teacher"}
+    with pytest.raises(UnknownName, match="objective test_views: unknown augmentation 'geometrik'"):
+        Doubled(SimpleNamespace(augmentations=(MemberRef(name="geometrik"),)), task, objective.network)
 
 
 def test_source_files_are_those_of_the_views() -> None:

@@ -41,9 +41,8 @@ class DualBatchNorm(nn.Module):
             ShapeMismatch: routes are known for another number of images.
         """
         if self.training:
-            half = (len(features) + 1) // 2
-            parts = [norm(part) for norm, part in zip(self.norms, features.split(half), strict=False)]
-            return torch.cat(parts)
+            halves = zip(self.norms, features.tensor_split(2), strict=True)
+            return torch.cat([norm(half) for norm, half in halves if len(half)])
         if isinstance(self.route, int):
             norm = self.norms[self.route]
             distance = _distance(features, norm)  # type: ignore[arg-type]

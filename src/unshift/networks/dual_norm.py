@@ -20,15 +20,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from unshift import config, discover
-from unshift.config import MemberRef, parse
+from unshift import config
+from unshift.config import MemberRef
 from unshift.contracts import Network, Tap
-from unshift.errors import ConfigError
 from unshift.layers.dual_batch_norm import dualize
-from unshift.networks.pretrained import from_scratch
+from unshift.networks.wrapping import built, reference, take_standardization
 from unshift.sample import Task
 
-_REFUSED = ("own", "dual_norm")
+_WHO = "network dual_norm"
 
 
 class Config(config.Config):
@@ -45,15 +44,12 @@ class DualNorm(Network):
     def __init__(self, config: Any, task: Task, channels: int | None = None, *, network: Network | None = None) -> None:
         """``network``: handed over, and changed in place; it becomes part of this one."""
         super().__init__(config, task, channels)
-        self.network = network or _built(config.of, task, channels)
-        self.config = Config(of=_reference(self.network))  # nothing to load again: weights come with this network
+        self.network = network or built(config.of, task, channels, who=_WHO)
+        self.config = Config(of=reference(self.network, who=_WHO))  # nothing to load again: weights come with this one
         self.norms = tuple(dualize(self.network))
         self.origin, self.size_divisor = self.network.origin, self.network.size_divisor
         self.least_factor = self.network.least_factor
-        self.input_mean.copy_(self.network.input_mean)
-        self.input_deviation.copy_(self.network.input_deviation)
-        self.network.input_mean.zero_()
-        self.network.input_deviation.fill_(1)
+        take_standardization(self, self.network)
 
     @property
     def taps(self) -> tuple[Tap, ...]:
@@ -104,33 +100,6 @@ class DualNorm(Network):
     def _route(self, way: int | Tensor) -> None:
         for norm in self.norms:
             norm.route, norm.distance = way, None
-
-
-def _built(ref: MemberRef | None, task: Task, channels: int | None) -> Network:
-    if ref is None or ref.name in _REFUSED:
-        found = "no network" if ref is None else f"`of` {ref.name}"
-        raise ConfigError(
-            f"network dual_norm: {found}; another one of this package is required, which a bundle can build without "
-            "running foreign code. Set `of`."
-        )
-    member = discover.load("networks", ref.name, where="network dual_norm: of")
-    network: Network = member(
-        parse(member.Config, ref.settings, where=f"network dual_norm: {ref.name}"), task, channels
-    )
-    return network
-
-
-def _reference(network: Network) -> MemberRef | None:
-    """The name and all settings of a member, less those that say where weights once came from."""
-    name = type(network).__module__.rpartition(".")[2]
-    if name in _REFUSED:
-        raise ConfigError(
-            f"network dual_norm: the network is {name!r}; a network of this package is required, which a bundle can "
-            "build without running foreign code. Choose another network."
-        )
-    if name not in discover.names("networks") or discover.load("networks", name) is not type(network):
-        return None
-    return MemberRef.model_validate({"name": name, **from_scratch(network.config).model_dump(mode="json")})
 
 
 MEMBER = DualNorm

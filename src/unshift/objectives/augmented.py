@@ -7,18 +7,12 @@ authors' code: augmentation runs in batch on the device, and every image is inte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 from torch import Tensor
 
 from unshift import config
 from unshift.config import MemberRef
-from unshift.contracts import Network, Objective
-from unshift.losses.overlap import segmentation_terms
-from unshift.objectives.views import augmented, build_augmentations, source_files
-from unshift.sample import Batch, Task, UnlabeledBatch
+from unshift.objectives.views import AugmentingObjective
+from unshift.sample import Batch, UnlabeledBatch
 
 
 class Config(config.Config):
@@ -28,35 +22,19 @@ class Config(config.Config):
     include_background: bool = True
 
 
-class AugmentedRisk(Objective):
+class AugmentedRisk(AugmentingObjective):
     """Cross-entropy + Dice on one augmented view; evaluation and export see images as they are."""
 
     Config = Config
 
-    @classmethod
-    def files(cls, config: Any) -> tuple[Path, ...]:
-        """Beside the settings' files, the source of the views: a training stored under other code is not this one."""
-        return (*super().files(config), *source_files(config.augmentations))
-
-    def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
-        super().__init__(config, task, network, sources)
-        self.augmentations = build_augmentations(config.augmentations, where="objective augmented")
-
     def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
         """Terms ``cross_entropy`` and ``dice`` of the view that ``batch.generator()`` draws."""
         images, label_maps = self.view(batch)
-        return segmentation_terms(self.network(images), label_maps, include_background=self.config.include_background)
+        return self.supervised(self.network(images), label_maps)
 
     def view(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Augmented images and label maps: a pure function of the batch, in the images' own precision."""
-        return augmented(
-            batch.images,
-            batch.label_maps,
-            self.augmentations,
-            generator=batch.generator(),
-            channels=self.task.channels,
-            domains=batch.domains,
-        )
+        return self.augmented(batch, batch.generator())
 
 
 MEMBER = AugmentedRisk

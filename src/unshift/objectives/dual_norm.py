@@ -35,10 +35,9 @@ from torch import Tensor
 from unshift import config, discover
 from unshift.augmentations import bezier
 from unshift.config import MemberRef
-from unshift.contracts import Network, Objective
+from unshift.contracts import Network
 from unshift.layers import dual_batch_norm
-from unshift.losses.overlap import segmentation_terms
-from unshift.objectives.views import augmented, build_augmentations, source_files
+from unshift.objectives.views import AugmentingObjective
 from unshift.sample import Batch, Task, UnlabeledBatch
 
 
@@ -52,24 +51,22 @@ class Config(config.Config):
     include_background: bool = True
 
 
-class DualNormalization(Objective):
+class DualNormalization(AugmentingObjective):
     """Supervised loss of two recolored views of every image."""
 
     Config = Config
+    ingredients = (bezier, dual_batch_norm)
 
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
-        """Beside the settings' files, the source of views and norms: a training under other code is not this one."""
-        network = discover.load("networks", "dual_norm")
-        own = (Path(str(module.__file__)) for module in (bezier, dual_batch_norm))
-        return (*super().files(config), *source_files(config.augmentations), *own, Path(inspect.getfile(network)))
+        """Beside those of the views and norms, the network's."""
+        return (*super().files(config), Path(inspect.getfile(discover.load("networks", "dual_norm"))))
 
     def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
         doubled = discover.load("networks", "dual_norm")
         if config.norms == "two" and not isinstance(network, doubled):
             network = doubled(doubled.Config(of=None), network.task, network.in_channels, network=network)
         super().__init__(config, task, network, sources)
-        self.augmentations = build_augmentations(config.augmentations, where="objective dual_norm")
 
     def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
         """Cross-entropy and Dice of each view, their names after ``similar_`` and ``dissimilar_``.
@@ -78,31 +75,21 @@ class DualNormalization(Objective):
         """
         similar, dissimilar, label_maps = self.views(batch)
         if not self.config.styles and self.config.norms == "one":
-            return self._terms(self.network(similar), label_maps)
+            return self.supervised(self.network(similar), label_maps)
         logits = self.network(torch.cat([similar, dissimilar]))
-        first, second = (self._terms(part, label_maps) for part in logits.chunk(2))
+        first, second = (self.supervised(part, label_maps) for part in logits.chunk(2))
         return {f"similar_{n}": v for n, v in first.items()} | {f"dissimilar_{n}": v for n, v in second.items()}
 
     def views(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Similar and dissimilar images and their label maps: a pure function of the batch."""
         generator = batch.generator()
-        images, label_maps = augmented(
-            batch.images,
-            batch.label_maps,
-            self.augmentations,
-            generator=generator,
-            channels=self.task.channels,
-            domains=batch.domains,
-        )
+        images, label_maps = self.augmented(batch, generator)
         if not self.config.styles:
             return images, images, label_maps
         count = 1 + len(self.config.strengths)
         which = torch.randint(count, (2, len(images)), generator=generator).to(images.device)
         with torch.autocast(images.device.type, enabled=False):
             return (*recolored(images, which, self.config.strengths), label_maps)
-
-    def _terms(self, logits: Tensor, label_maps: Tensor) -> dict[str, Tensor]:
-        return segmentation_terms(logits, label_maps, include_background=self.config.include_background)
 
 
 def recolored(

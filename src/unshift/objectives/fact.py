@@ -21,10 +21,8 @@ Differences from the authors' code:
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -38,10 +36,11 @@ from unshift.augmentations import partners, spectrum
 from unshift.augmentations.drawing import uniform
 from unshift.augmentations.intensities import require_unit
 from unshift.config import MemberRef
-from unshift.contracts import Network, Objective
+from unshift.contracts import Network
 from unshift.geometry import as_channels, as_slices
-from unshift.losses.overlap import segmentation_terms
-from unshift.objectives.views import augmented, build_augmentations, source_files
+from unshift.objectives import teacher
+from unshift.objectives.teacher import Teacher
+from unshift.objectives.views import AugmentingObjective
 from unshift.sample import Batch, Task, UnlabeledBatch
 
 
@@ -58,42 +57,32 @@ class Config(config.Config):
     include_background: bool = True
 
 
-class Fact(Objective):
-    """``teacher``: a copy of the network that follows it; ``updates``: how often, which is the step."""
+class Fact(AugmentingObjective):
+    """``teacher``: a copy of the network that follows it; how often it did is the step."""
 
     Config = Config
-
-    @classmethod
-    def files(cls, config: Any) -> tuple[Path, ...]:
-        """Beside the settings' files, the source of the views: a training stored under other code is not this one."""
-        own = (Path(str(module.__file__)) for module in (spectrum, partners))
-        return (*super().files(config), *source_files(config.augmentations), *own)
+    ingredients = (spectrum, partners, teacher)
 
     def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
         super().__init__(config, task, network, sources)
-        self.augmentations = build_augmentations(config.augmentations, where="objective fact")
-        self.teacher = copy.deepcopy(network).requires_grad_(False) if config.weight else None
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        self.updates: Tensor
-        self._followed: int | None = None
+        self.teacher = Teacher(network) if config.weight else None
 
     def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
         """``cross_entropy`` and ``dice`` of the image, ``mixed_…`` of the mixed one, ``agreement``; weighted."""
         images, mixed, label_maps = self.views(batch)
         if not self.config.amplitude and self.teacher is None:
-            return self._terms(self.network(images), label_maps)
+            return self.supervised(self.network(images), label_maps)
         both = torch.cat([images, mixed])
         first, second = self.network(both).chunk(2)
-        plain, other = self._terms(first, label_maps), self._terms(second, label_maps)
+        plain, other = self.supervised(first, label_maps), self.supervised(second, label_maps)
         terms = {n: 0.5 * v for n, v in plain.items()} | {f"mixed_{n}": 0.5 * v for n, v in other.items()}
         if self.teacher is None:
             return terms
-        self._follow(self.teacher)
-        with torch.no_grad():
-            told, told_mixed = self.teacher(both).chunk(2)
+        self.teacher.follow(self.network, self.config.momentum)
+        told, told_mixed = self.teacher(both).chunk(2)
         divergence = disagreement(told, second, temperature=self.config.temperature)
         divergence = divergence + disagreement(told_mixed, first, temperature=self.config.temperature)
-        return terms | {"agreement": self.ramp() * divergence}
+        return terms | {"agreement": self.ramp(int(self.teacher.updates)) * divergence}
 
     def views(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Images, mixed images, label maps: a pure function of the batch.
@@ -103,14 +92,7 @@ class Fact(Objective):
             ProtocolError: partners of another domain are wanted, and the batch holds one domain only.
         """
         generator, count = batch.generator(), len(batch.images)
-        images, label_maps = augmented(
-            batch.images,
-            batch.label_maps,
-            self.augmentations,
-            generator=generator,
-            channels=self.task.channels,
-            domains=batch.domains,
-        )
+        images, label_maps = self.augmented(batch, generator)
         if not self.config.amplitude:
             return images, images, label_maps
         require_unit(images, who="Objective fact", remedy="(preprocessing: min_max, ct_window)")
@@ -122,31 +104,10 @@ class Fact(Objective):
             found = spectrum.mix_amplitude(slices, partner, share, half_width=slices.shape[-2:]).clamp_(0, 1)
         return images, as_channels(found) if slices.ndim > images.ndim else found, label_maps
 
-    def ramp(self) -> float:
-        """The weight of agreement at this step."""
-        done = min(int(self.updates) / self.config.warmup, 1.0) if self.config.warmup else 1.0
+    def ramp(self, step: int) -> float:
+        """The weight of agreement at a step."""
+        done = min(step / self.config.warmup, 1.0) if self.config.warmup else 1.0
         return float(self.config.weight * math.exp(-5 * (1 - done) ** 2))
-
-    @torch.no_grad()
-    def _follow(self, teacher: Network) -> None:
-        """Move the teacher once for every step of the student, however often losses are asked for at that step.
-
-        Steps write into the weights, which torch counts; a fresh object, at a training's begin or resumed from the
-        end of a step, counts as moved. Then nothing is to follow before the first step, for both are equal.
-        """
-        if not self.training:
-            return
-        version = sum(parameter._version for parameter in self.network.parameters())
-        if version == self._followed:
-            return
-        self._followed = version
-        momentum = min(1 - 1 / (int(self.updates) + 1), self.config.momentum)
-        for mine, others in zip(teacher.parameters(), self.network.parameters(), strict=True):
-            mine.lerp_(others.to(mine), 1 - momentum)
-        self.updates += 1
-
-    def _terms(self, logits: Tensor, label_maps: Tensor) -> dict[str, Tensor]:
-        return segmentation_terms(logits, label_maps, include_background=self.config.include_background)
 
 
 def disagreement(

@@ -20,7 +20,6 @@ Differences from the authors' code:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -32,10 +31,9 @@ from unshift import config
 from unshift.augmentations import partners
 from unshift.augmentations.drawing import coin
 from unshift.config import MemberRef
-from unshift.contracts import Network, Objective
-from unshift.losses.overlap import segmentation_terms
+from unshift.contracts import Network
 from unshift.networks import rewriting
-from unshift.objectives.views import augmented, build_augmentations, source_files
+from unshift.objectives.views import AugmentingObjective
 from unshift.sample import Batch, Task, UnlabeledBatch
 
 _EPS = 1e-6
@@ -54,20 +52,14 @@ class Config(config.Config):
     include_background: bool = True
 
 
-class MixStyle(Objective):
+class MixStyle(AugmentingObjective):
     """Cross-entropy + Dice of the logits of features whose styles are mixed."""
 
     Config = Config
-
-    @classmethod
-    def files(cls, config: Any) -> tuple[Path, ...]:
-        """Beside the settings' files, the source of views, partners and of the way into the network."""
-        own = (Path(str(module.__file__)) for module in (partners, rewriting))
-        return (*super().files(config), *source_files(config.augmentations), *own)
+    ingredients = (partners, rewriting)
 
     def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
         super().__init__(config, task, network, sources)
-        self.augmentations = build_augmentations(config.augmentations, where="objective mixstyle")
         names = [tap.name for tap in network.taps[:2]] if config.taps == "shallow" else config.taps
         self.places = rewriting.find_taps(network, names)
 
@@ -79,18 +71,11 @@ class MixStyle(Objective):
                 asked for.
         """
         generator, count = batch.generator(), len(batch.images)
-        images, label_maps = augmented(
-            batch.images,
-            batch.label_maps,
-            self.augmentations,
-            generator=generator,
-            channels=self.task.channels,
-            domains=batch.domains,
-        )
+        images, label_maps = self.augmented(batch, generator)
         draws = self.draw(generator, count, batch.domains)
         with rewriting.Rewriting(self.network, [self.places[tap] for tap in draws], _changing(draws)):
             logits = self.network(images)
-        return segmentation_terms(logits, label_maps, include_background=self.config.include_background)
+        return self.supervised(logits, label_maps)
 
     def draw(
         self, generator: torch.Generator, count: int, domains: Sequence[str]

@@ -40,9 +40,11 @@ from unshift.augmentations.intensities import counted_as_unit
 from unshift.config import MemberRef
 from unshift.contracts import Network, Objective, Setting
 from unshift.errors import ProtocolError
+from unshift.layers import domain_batch_norm
 from unshift.losses.consistency import sigmoid_divergence, softmax_divergence
 from unshift.losses.overlap import segmentation_terms
 from unshift.losses.regions import region_logits, region_masks, region_terms
+from unshift.networks import restoration
 from unshift.networks.restoration import RestorationDecoder, bottleneck_of, encoder_parameters
 from unshift.objectives.views import augmented, build_augmentations, build_still, source_files
 from unshift.sample import Batch, Task, UnlabeledBatch
@@ -92,8 +94,9 @@ class RamDsir(Objective):
 
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
-        """Beside the settings' files, the source of the views: a training stored under other code is not this one."""
-        return (*super().files(config), *source_files((*config.geometric, *config.mixing)))
+        """Beside the settings' files, the source of views and restoration: a training under other code is another."""
+        own = (Path(str(module.__file__)) for module in (restoration, domain_batch_norm))
+        return (*super().files(config), *source_files((*config.geometric, *config.mixing)), *own)
 
     def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
         super().__init__(config, task, network, sources)

@@ -21,8 +21,6 @@ Differences from the authors' code:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,11 +33,9 @@ from unshift import config
 from unshift.augmentations import bezier, location_scale
 from unshift.augmentations.intensities import require_unit
 from unshift.config import MemberRef
-from unshift.contracts import Network, Objective
 from unshift.geometry import as_channels, as_slices
-from unshift.losses.overlap import segmentation_terms
-from unshift.objectives.views import augmented, build_augmentations, source_files
-from unshift.sample import Batch, Task, UnlabeledBatch
+from unshift.objectives.views import AugmentingObjective
+from unshift.sample import Batch, UnlabeledBatch
 
 
 class Config(config.Config):
@@ -52,33 +48,24 @@ class Config(config.Config):
     include_background: bool = True
 
 
-class LocationScale(Objective):
+class LocationScale(AugmentingObjective):
     """Supervised loss of the global view, and of its fusion with the class-wise one."""
 
     Config = Config
-
-    @classmethod
-    def files(cls, config: Any) -> tuple[Path, ...]:
-        """Beside the settings' files, the source of the views: a training stored under other code is not this one."""
-        own = (Path(str(module.__file__)) for module in (location_scale, bezier))
-        return (*super().files(config), *source_files(config.augmentations), *own)
-
-    def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
-        super().__init__(config, task, network, sources)
-        self.augmentations = build_augmentations(config.augmentations, where="objective slaug")
+    ingredients = (location_scale, bezier)
 
     def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
         """Terms ``cross_entropy`` and ``dice`` of the global view; ``fused_…`` of the fused one."""
         whole, local, label_maps = self.views(batch)
         if not self.config.fusion:
-            return self._supervised(whole, label_maps)
+            return self.supervised(self.network(whole), label_maps)
         with torch.enable_grad():
             whole = whole.detach().requires_grad_()
-            terms = self._supervised(whole, label_maps)
+            terms = self.supervised(self.network(whole), label_maps)
             (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), whole, retain_graph=True)
         share = saliency(gradient, self.config.grid)
         whole = whole.detach()
-        fused = self._supervised(share * whole + (1 - share) * local, label_maps)
+        fused = self.supervised(self.network(share * whole + (1 - share) * local), label_maps)
         return terms | {f"fused_{name}": value for name, value in fused.items()}
 
     def views(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,14 +75,7 @@ class LocationScale(Objective):
             DataError: images that are to be recolored are not in [0, 1] (or within 0.05 of it).
         """
         generator, count, classes = batch.generator(), len(batch.images), self.task.num_classes
-        images, label_maps = augmented(
-            batch.images,
-            batch.label_maps,
-            self.augmentations,
-            generator=generator,
-            channels=self.task.channels,
-            domains=batch.domains,
-        )
+        images, label_maps = self.augmented(batch, generator)
         if not self.config.recoloring:
             return images, images, label_maps
         require_unit(images, who="Objective slaug", remedy="(preprocessing: min_max, ct_window)")
@@ -108,9 +88,6 @@ class LocationScale(Objective):
             whole = location_scale.global_view(slices, for_whole)
             local = location_scale.local_view(slices, labels, for_classes, classes=classes)
         return (as_channels(whole), as_channels(local), label_maps) if is_stack else (whole, local, label_maps)
-
-    def _supervised(self, images: Tensor, label_maps: Tensor) -> dict[str, Tensor]:
-        return segmentation_terms(self.network(images), label_maps, include_background=self.config.include_background)
 
 
 @torch.no_grad()

@@ -1,10 +1,15 @@
-"""Augmented views of a batch: augmentations built from references, drawn once, applied to images and label maps."""
+"""Augmented views of a batch: augmentations built from references, drawn once, applied to images and label maps.
+
+:class:`AugmentingObjective` is what objectives share whose settings list ``augmentations`` that come before all else.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -13,9 +18,11 @@ from torch import Tensor
 from unshift import config, discover
 from unshift.augmentations.partners import MixingAugmentation
 from unshift.config import MemberRef
-from unshift.contracts import Augmentation
+from unshift.contracts import Augmentation, Network, Objective
 from unshift.errors import ConfigError
 from unshift.geometry import as_channels, as_slices
+from unshift.losses.overlap import segmentation_terms
+from unshift.sample import Batch, Task
 
 
 def build_augmentations(references: Sequence[MemberRef], *, where: str) -> list[Augmentation]:
@@ -84,3 +91,38 @@ def augmented(
             slices = augmentation.apply(slices, parameters)
             label_maps = augmentation.apply_label_maps(label_maps, parameters)
     return as_channels(slices) if slices.ndim > images.ndim else slices, label_maps
+
+
+class AugmentingObjective(Objective):
+    """An objective of a ``Config`` with ``augmentations``, in order, and ``include_background``, of Dice."""
+
+    ingredients: ClassVar[tuple[ModuleType, ...]] = ()
+    """Modules beside the member's own and the augmentations' whose source decides what is trained."""
+
+    @classmethod
+    def files(cls, config: Any) -> tuple[Path, ...]:
+        """Beside the settings' files, the source of the views: a training stored under other code is not this one."""
+        own = (Path(str(module.__file__)) for module in cls.ingredients)
+        return (*super().files(config), *source_files(config.augmentations), *own)
+
+    def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
+        super().__init__(config, task, network, sources)
+        name = type(self).__module__.rpartition(".")[2]
+        self.augmentations = build_augmentations(config.augmentations, where=f"objective {name}")
+
+    def augmented(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "batch channel *space"], Int[Tensor, "batch *space"]]:
+        """The batch's images and label maps after the list, see :func:`augmented`; ``generator`` is the batch's."""
+        return augmented(
+            batch.images,
+            batch.label_maps,
+            self.augmentations,
+            generator=generator,
+            channels=self.task.channels,
+            domains=batch.domains,
+        )
+
+    def supervised(self, logits: Tensor, label_maps: Tensor) -> dict[str, Tensor]:
+        """Terms ``cross_entropy`` and ``dice``, as ``erm`` has them."""
+        return segmentation_terms(logits, label_maps, include_background=self.config.include_background)
