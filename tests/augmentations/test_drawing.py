@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unshift.augmentations.drawing import coin, uniform
+from unshift.augmentations.drawing import coin, per_image, uniform
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
@@ -24,3 +24,9 @@ def test_uniform_fills_its_range() -> None:
 def test_the_generator_decides() -> None:
     first, second = (uniform(torch.Generator().manual_seed(7), (5,), 0.0, 1.0) for _ in range(2))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4, 5), (3, 1, 2, 4, 5)])
+def test_one_value_an_image(shape: tuple[int, ...]) -> None:
+    found = per_image(torch.tensor([1.0, 2.0, 3.0]), torch.zeros(shape)) * torch.ones(shape)
+    assert found.flatten(1).unique(dim=1).flatten().tolist() == [1, 2, 3]

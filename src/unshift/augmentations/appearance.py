@@ -23,11 +23,11 @@ from pydantic import Field
 from torch import Tensor
 
 from unshift import config
-from unshift.augmentations.drawing import coin, uniform
+from unshift.augmentations.blurring import blurred
+from unshift.augmentations.drawing import coin, per_image, uniform
+from unshift.augmentations.intensities import counted_as_unit
 from unshift.contracts import Augmentation
-from unshift.errors import DataError
 
-_TOLERANCE = 0.05
 _LUMA = (0.299, 0.587, 0.114)
 _REACH = 3
 """Radius of the blur's filter in deviations of the greatest blur."""
@@ -113,9 +113,9 @@ class Appearance(Augmentation):
             return images.clone()
         p = {name: value[at].to(images.device) for name, value in parameters.items()}
         whole, at = images[at.to(images.device)], at.to(images.device)
-        low, span = self._range(whole)
+        low, span = counted_as_unit(whole, self.config.intensities, who="Augmentation appearance")
         x = (whole - low) / span
-        is_black = (x <= 0).all(1, keepdim=True) & _each(p["black"], x)
+        is_black = (x <= 0).all(1, keepdim=True) & per_image(p["black"], x)
         x = _filtered(x, p["blur"], p["sharpening"], round(_REACH * self.config.blur * min(x.shape[-2:])))
         x = _toned(x * _light(x, p) * (1 + p["grain"]), p) + p["noise"]
         x = (_colored(x, p) if x.shape[1] == 3 else x).clamp_(0, 1).masked_fill_(is_black, 0)
@@ -126,30 +126,12 @@ class Appearance(Augmentation):
         values = uniform(generator, (count,), low, high) * self.config.strength
         return (values * coin(generator, count, self.config.probability)).float()
 
-    def _range(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Lower end and width of each image's range, shaped to broadcast; a constant image has width 1."""
-        axes = tuple(range(1, images.ndim))
-        low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
-        if self.config.intensities == "image":
-            return low, torch.where(high > low, high - low, 1.0)
-        if low.min() < -_TOLERANCE or high.max() > 1 + _TOLERANCE:
-            raise DataError(
-                f"Augmentation appearance: intensities span {float(low.min()):.3g} … {float(high.max()):.3g}; images "
-                "in [0, 1] are required. Scale them there (preprocessing), or set intensities: image."
-            )
-        return torch.zeros_like(low), torch.ones_like(low)
-
-
-def _each(values: Tensor, images: Tensor) -> Tensor:
-    """One value per image, shaped to broadcast."""
-    return values.view(-1, *(1,) * (images.ndim - 1))
-
 
 def _scaled_noise(generator: torch.Generator, shape: tuple[int, ...], deviations: Tensor) -> Tensor:
     noise, chosen = torch.zeros(shape), deviations > 0
     if chosen.any():
         drawn = torch.randn((int(chosen.sum()), *shape[1:]), generator=generator)
-        noise[chosen] = drawn * _each(deviations[chosen], drawn)
+        noise[chosen] = drawn * per_image(deviations[chosen], drawn)
     return noise
 
 
@@ -172,18 +154,18 @@ def _light(images: Tensor, p: Mapping[str, Tensor]) -> Tensor:
 
 def _toned(images: Tensor, p: Mapping[str, Tensor]) -> Tensor:
     """Gain, contrast about the image's mean, brightness; then gamma and the compressing curve, in [0, 1]."""
-    images = images * _each(p["gain"], images)
-    mean, contrast = images.mean(tuple(range(1, images.ndim)), keepdim=True), _each(p["contrast"], images)
-    images = ((images - mean) * contrast + mean + _each(p["brightness"], images)).clamp_(0, 1)
-    images = images ** _each(p["gamma"], images)
-    k = _each(p["compression"], images)
+    images = images * per_image(p["gain"], images)
+    mean, contrast = images.mean(tuple(range(1, images.ndim)), keepdim=True), per_image(p["contrast"], images)
+    images = ((images - mean) * contrast + mean + per_image(p["brightness"], images)).clamp_(0, 1)
+    images = images ** per_image(p["gamma"], images)
+    k = per_image(p["compression"], images)
     curve = torch.log1p(k * images) / torch.log1p(k).clamp_min(1e-12)
     return torch.where(k > 1e-4, curve, images)
 
 
 def _colored(images: Tensor, p: Mapping[str, Tensor]) -> Tensor:
     grey = torch.tensordot(images.new_tensor(_LUMA), images, dims=([0], [1]))[:, None]
-    images = grey + (images - grey) * _each(p["saturation"], images)
+    images = grey + (images - grey) * per_image(p["saturation"], images)
     return images * p["cast"].view(*p["cast"].shape, *(1,) * (images.ndim - 2))
 
 
@@ -192,25 +174,10 @@ def _filtered(images: Tensor, deviations: Tensor, sharpening: Tensor, radius: in
     chosen = ((deviations > 0) | (sharpening > 0)).nonzero()[:, 0]
     if not len(chosen):
         return images
-    deviation, sharp, part = deviations[chosen], _each(sharpening[chosen], images), images[chosen]
-    smooth = _blurred(part, torch.where(deviation > 0, deviation, 1.0), max(radius, _REACH))
+    deviation, sharp, part = deviations[chosen], per_image(sharpening[chosen], images), images[chosen]
+    smooth = blurred(part, torch.where(deviation > 0, deviation, 1.0), radius=max(radius, _REACH))
     changed = torch.where(sharp > 0, part + sharp * (part - smooth), smooth)
     return images.index_copy(0, chosen, changed)
-
-
-def _blurred(images: Tensor, deviations: Tensor, radius: int) -> Tensor:
-    """Gaussian of each image's deviation, edge pixels repeated: shifted sums, on a CPU faster than convolutions."""
-    offsets = torch.arange(-radius, radius + 1, device=images.device)
-    weights = torch.exp(-0.5 * (offsets / deviations.clamp_min(1e-3)[:, None]) ** 2)
-    weights = weights / weights.sum(1, keepdim=True)
-    planes = images.flatten(1, -3)
-    height, width = planes.shape[-2:]
-    padded = F.pad(planes, (radius,) * 4, mode="replicate")
-    rows = sum(_each(weights[:, i], planes) * padded[..., i : i + width] for i in range(len(offsets)))
-    assert isinstance(rows, Tensor)
-    total = sum(_each(weights[:, i], planes) * rows[..., i : i + height, :] for i in range(len(offsets)))
-    assert isinstance(total, Tensor)
-    return total.view_as(images)
 
 
 MEMBER = Appearance

@@ -39,7 +39,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from unshift import config
-from unshift.augmentations.drawing import coin, uniform
+from unshift.augmentations.blurring import blurred
+from unshift.augmentations.drawing import coin, per_image, uniform
 from unshift.augmentations.intensities import counted_as_unit
 from unshift.contracts import Augmentation
 
@@ -100,7 +101,7 @@ class BigAug(Augmentation):
         p |= {"brightness": one(-c.brightness, c.brightness), "gamma": one(*c.gamma)}
         p |= {name: one(-c.perturbation, c.perturbation) for name in ("factor", "shift")}
         deviation = one(*c.noise) * p["noisy"]
-        p["noise"] = _each(deviation, images) * torch.randn(images.shape, generator=generator)
+        p["noise"] = per_image(deviation, images) * torch.randn(images.shape, generator=generator)
         angle = torch.deg2rad(one(-c.rotation, c.rotation)) * p["rotated"]
         size = torch.where(p["scaled"], one(*c.scaling), 1.0)
         sine, cosine = angle.sin() / size, angle.cos() / size
@@ -122,13 +123,13 @@ class BigAug(Augmentation):
         x = (images - low) / span
         deviation = x.flatten(1).std(1, correction=0)
         _step(x, p["sharpened"], lambda x, at: _sharpened(x, p["detail"][at], p["sharpness"][at]))
-        _step(x, p["blurred"], lambda x, at: _blurred(x, p["blur"][at]))
-        _step(x, p["noisy"], lambda x, at: x + _each(deviation[at], x) * p["noise"][at])
-        _step(x, p["brightened"], lambda x, at: x + _each(p["brightness"][at], x))
-        _step(x, p["bent"], lambda x, at: x ** _each(p["gamma"][at], x))
-        _step(x, p["perturbed"], lambda x, at: x * _each(1 + p["factor"][at], x) + _each(p["shift"][at], x))
+        _step(x, p["blurred"], lambda x, at: blurred(x, p["blur"][at], radius=_RADIUS))
+        _step(x, p["noisy"], lambda x, at: x + per_image(deviation[at], x) * p["noise"][at])
+        _step(x, p["brightened"], lambda x, at: x + per_image(p["brightness"][at], x))
+        _step(x, p["bent"], lambda x, at: x ** per_image(p["gamma"][at], x))
+        _step(x, p["perturbed"], lambda x, at: x * per_image(1 + p["factor"][at], x) + per_image(p["shift"][at], x))
         moved = _moved(x.flatten(1, -3), p, mode="bilinear").view_as(x)
-        return torch.where(_each(touched, images), moved * span + low, images)
+        return torch.where(per_image(touched, images), moved * span + low, images)
 
     def apply_label_maps(
         self, label_maps: Int[Tensor, "batch *space"], parameters: Mapping[str, Tensor]
@@ -139,11 +140,6 @@ class BigAug(Augmentation):
         return _moved(planes, p, mode="nearest").to(label_maps.dtype).view_as(label_maps)
 
 
-def _each(values: Tensor, images: Tensor) -> Tensor:
-    """One value per image, shaped to broadcast."""
-    return values.view(-1, *(1,) * (images.ndim - 1))
-
-
 def _step(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Replace the chosen images by their changed, clipped selves."""
     at = chosen.nonzero()[:, 0]
@@ -152,24 +148,9 @@ def _step(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Ten
 
 
 def _sharpened(images: Tensor, deviations: Tensor, alpha: Tensor) -> Tensor:
-    smooth = _blurred(images, deviations)
-    return smooth + _each(alpha, images) * (smooth - _blurred(smooth, torch.full_like(deviations, 0.5)))
-
-
-def _blurred(images: Tensor, deviations: Tensor) -> Tensor:
-    """Gaussian of each image's deviation in plane, edge pixels repeated: shifted sums, on a CPU faster than filters."""
-    offsets = torch.arange(-_RADIUS, _RADIUS + 1, device=images.device)
-    weights = torch.exp(-0.5 * (offsets / deviations[:, None]) ** 2)
-    weights = weights / weights.sum(1, keepdim=True)
-    planes = images.flatten(1, -3)
-    height, width = planes.shape[-2:]
-    padded = F.pad(planes, (_RADIUS,) * 4, mode="replicate")
-    rows, total = torch.zeros_like(padded[..., :width]), torch.zeros_like(planes)
-    for place in range(len(offsets)):
-        rows += _each(weights[:, place], planes) * padded[..., place : place + width]
-    for place in range(len(offsets)):
-        total += _each(weights[:, place], planes) * rows[..., place : place + height, :]
-    return total.view_as(images)
+    smooth = blurred(images, deviations, radius=_RADIUS)
+    finest = blurred(smooth, torch.full_like(deviations, 0.5), radius=_RADIUS)
+    return smooth + per_image(alpha, images) * (smooth - finest)
 
 
 def _field(
@@ -182,7 +163,7 @@ def _field(
     down, across = (torch.exp(-0.5 * (grid / deviations.view(-1, 1, 1)) ** 2) for grid in grids)
     down, across = (m / m.square().sum(-1, keepdim=True).sqrt() for m in (down, across))  # keeps the variance
     wanted = magnitude / math.sqrt(3) / (2 * math.sqrt(math.pi) * deviations) ** 1.5
-    return _each(wanted, noise) * (down[:, None] @ noise @ across[:, None].mT)
+    return per_image(wanted, noise) * (down[:, None] @ noise @ across[:, None].mT)
 
 
 def _moved(planes: Float[Tensor, "batch plane height width"], p: Mapping[str, Tensor], *, mode: str) -> Tensor:

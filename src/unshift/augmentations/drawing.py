@@ -15,3 +15,8 @@ def coin(generator: torch.Generator, count: int, probability: float) -> Bool[Ten
 def uniform(generator: torch.Generator, shape: tuple[int, ...], low: float, high: float) -> Float[Tensor, "..."]:
     """Float64 uniform in [low, high)."""
     return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def per_image(values: Float[Tensor, "batch"], images: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "..."]:
+    """One value for each image, shaped to broadcast over it."""
+    return values.view(-1, *(1,) * (images.ndim - 1))

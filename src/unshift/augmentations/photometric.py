@@ -22,11 +22,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from unshift import config
-from unshift.augmentations.drawing import coin, uniform
+from unshift.augmentations.drawing import coin, per_image, uniform
+from unshift.augmentations.intensities import counted_as_unit
 from unshift.contracts import Augmentation
-from unshift.errors import DataError
-
-_TOLERANCE = 0.05
 
 
 class Config(config.Config):
@@ -94,7 +92,7 @@ class Photometric(Augmentation):
         chosen = parameters["noisy"]
         if chosen.any():
             noise = torch.randn((int(chosen.sum()), *images.shape[1:]), generator=generator)
-            parameters["noise"][chosen] = noise * _per_image(deviation[chosen], noise)
+            parameters["noise"][chosen] = noise * per_image(deviation[chosen], noise)
         return parameters
 
     def apply(
@@ -107,31 +105,18 @@ class Photometric(Augmentation):
         """
         p = {name: value.to(images.device) for name, value in parameters.items()}
         touched = p["blurred"] | p["sharpened"] | p["noisy"] | p["adjusted"] | p["shifted"]
-        low, span = self._range(images)
-        result = (images - low) / span if self.config.intensities == "image" else images.clone()
+        low, span = counted_as_unit(images, self.config.intensities, who="Augmentation photometric")
+        result = (images - low) / span
         _step(result, p["blurred"], lambda x, at: _blur(x, p["blur"][at]))
         _step(result, p["sharpened"], lambda x, at: _sharpen(x, p["sharpen"][at], p["lightness"][at]))
         _step(result, p["noisy"], lambda x, at: x + p["noise"][at])
         _step(
             result,
             p["adjusted"],
-            lambda x, at: x * _per_image(p["contrast"][at], x) + _per_image(p["brightness"][at], x),
+            lambda x, at: x * per_image(p["contrast"][at], x) + per_image(p["brightness"][at], x),
         )
         _step(result, p["shifted"], lambda x, at: x + p["color"][at].view(*x.shape[:2], *(1,) * (x.ndim - 2)))
-        if self.config.intensities == "image":
-            result = torch.where(_per_image(touched, images), result * span + low, images)
-        return result
-
-    def _range(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Each image's least intensity and range, shaped to broadcast; a constant image has range 1."""
-        axes = tuple(range(1, images.ndim))
-        low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
-        if self.config.intensities == "unit" and (low.min() < -_TOLERANCE or high.max() > 1 + _TOLERANCE):
-            raise DataError(
-                f"Augmentation photometric: intensities span {float(low.min()):.3g} … {float(high.max()):.3g}; images "
-                "in [0, 1] are required. Scale them there (preprocessing), or set intensities: image."
-            )
-        return low, torch.where(high > low, high - low, 1.0)
+        return torch.where(per_image(touched, images), result * span + low, images)
 
 
 def _step(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -139,10 +124,6 @@ def _step(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Ten
     at = chosen.nonzero()[:, 0]
     if len(at):
         images[at] = change(images[at], at).clamp_(0, 1)
-
-
-def _per_image(values: Tensor, images: Tensor) -> Tensor:
-    return values.view(-1, *(1,) * (images.ndim - 1))
 
 
 def _blur(images: Tensor, sides: Tensor) -> Tensor:
@@ -156,7 +137,7 @@ def _blur(images: Tensor, sides: Tensor) -> Tensor:
 
 def _sharpen(images: Tensor, alpha: Tensor, lightness: Tensor) -> Tensor:
     """(1 - alpha) image + alpha filtered; the filter is 8 + lightness in the middle and -1 around it."""
-    alpha, lightness = _per_image(alpha, images), _per_image(lightness, images)
+    alpha, lightness = per_image(alpha, images), per_image(lightness, images)
     return images * (1 - alpha + alpha * (9 + lightness)) - alpha * _box_sum(images, 3)
 
 
