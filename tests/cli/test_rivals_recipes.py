@@ -14,6 +14,7 @@ from unshift.recipe import Recipe, load_config, read_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "ram_dsir"
 RIVALS = ("fda", "fact", "mixstyle", "bigaug", "rand_conv", "slaug", "dual_norm")
+ALONE = ("rivals_phantom", "prostate")
 IMAGE_SPACE = ("fda", "bigaug", "rand_conv")
 TINY = (
     "dataset.size=32",
@@ -40,11 +41,15 @@ def rivals(recipe: Recipe) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["rivals_phantom", "multisite_phantom", "polyp", "fundus_vessel"])
+@pytest.mark.parametrize(
+    "name", ["rivals_phantom", "multisite_phantom", "polyp", "fundus_vessel", "fundus", "prostate"]
+)
 def test_every_rival_has_its_row(name: str) -> None:
     recipe = read_recipe(RECIPES / f"{name}.yaml")
     expected = {row: ["augmented", row] if row in IMAGE_SPACE else [row] for row in RIVALS}
     assert rivals(recipe) == expected
+    has_zoom = {row: "zoom_crop" in str(recipe.pipelines[row].objective.settings) for row in RIVALS if row != "bigaug"}
+    assert set(has_zoom.values()) == {name not in ALONE}, "as RAM-DSIR's own row of the recipe"
     assert recipe.train.sampling == "balanced"
     warmup = recipe.pipelines["fact"].objective.settings["warmup"]
     assert warmup == recipe.train.steps // 10
