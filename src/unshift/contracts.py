@@ -156,8 +156,8 @@ class Normalization(Member, ABC):
         self.config = config
 
     @classmethod
-    def preflight(cls, config: Any) -> None:
-        """Raise, before a training, for what could not be used after it."""
+    def preflight(cls, config: Any, sources: Sequence[str]) -> None:
+        """Raise, before a training on ``sources`` (names, ``domain/case``), for what could not be used after it."""
         cls.files(config)
 
     def bind(self, network: Network, size: Sequence[int], before: Sequence[Normalization] = ()) -> None:

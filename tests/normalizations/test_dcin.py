@@ -229,8 +229,11 @@ def test_preflight_opens_what_a_training_would_only_meet_at_its_end(tmp_path: Pa
         ({"bank": tmp_path / "bank", "references": ("src/none",)}, DataError, "none of the 12 source images"),
     ):
         with pytest.raises(error, match=words):
-            Dcin.preflight(DcinConfig(**settings))
-    Dcin.preflight(DcinConfig(bank=tmp_path / "bank", references=("global", "src/c03")))
+            Dcin.preflight(DcinConfig(**settings), ["src/none"])
+    Dcin.preflight(DcinConfig(bank=tmp_path / "bank", references=("global", "src/c03")), [])
+    Dcin.preflight(DcinConfig(references=("global", "src/c03")), ["src/c03", "src/c04"])
+    with pytest.raises(DataError, match=r"'src/c3' is none of the 2 source images .* such as src/c0"):
+        Dcin.preflight(DcinConfig(references=("src/c3",)), ["src/c03", "src/c04"])
 
 
 def test_several_nearest_are_judged_by_the_first() -> None:

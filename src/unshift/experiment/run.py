@@ -75,7 +75,7 @@ def run(
 def execute(current: Run, plan: list[Fold]) -> Result:
     """What :func:`run` does once everything is prepared."""
     keep_split(current, plan)
-    require_files(current.recipe)
+    require_repairs(current, plan)
     parts = []
     for fold in plan:
         for seed in current.recipe.seeds:
@@ -87,17 +87,19 @@ def execute(current: Run, plan: list[Fold]) -> Result:
     return conclude(current, plan, scores)
 
 
-def require_files(recipe: Recipe) -> None:
-    """Raise before the first training for what a pipeline's repair names and cannot use: a file, a package.
+def require_repairs(current: Run, plan: list[Fold]) -> None:
+    """Raise before the first training for what a pipeline's repair names and cannot use: a file, an image, a package.
 
     Raises:
         UnshiftError: the repair says which one.
     """
-    for name, pipeline in recipe.pipelines.items():
-        for reference in pipeline.normalizations:
-            where = f"pipelines.{name}.normalizations"
-            config = load_config("normalizations", reference, where=where)
-            discover.load("normalizations", reference.name, where=where).preflight(config)
+    for fold in plan:
+        sources = [case.key for case in fold.train]
+        for name in current.pipelines(fold):
+            for reference in current.recipe.pipelines[name].normalizations:
+                where = f"pipelines.{name}.normalizations"
+                config = load_config("normalizations", reference, where=where)
+                discover.load("normalizations", reference.name, where=where).preflight(config, sources)
 
 
 def keep_split(current: Run, plan: list[Fold]) -> None:

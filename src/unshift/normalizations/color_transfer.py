@@ -18,7 +18,7 @@ State is one row of statistics: no pixels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -61,7 +61,7 @@ class ColorTransfer(Normalization):
         return (*super().files(config), *source_files())
 
     @classmethod
-    def preflight(cls, config: Any) -> None:
+    def preflight(cls, config: Any, sources: Sequence[str]) -> None:
         """Take the colors of the named picture, before a training rather than after it."""
         if config.reference is not None:
             cls(config).fit([])

@@ -47,6 +47,7 @@ from unshift.normalizations.references import (
     global_reference,
     is_picture,
     read_picture,
+    require_source,
     source_reference,
 )
 from unshift.normalizations.similar import KIND, Similar
@@ -137,11 +138,11 @@ class Dcin(Normalization):
         return (*named, *member.files(settings), *code, *source_files())
 
     @classmethod
-    def preflight(cls, config: Any) -> None:
-        """Open the pictures and the bank, before a training rather than after it.
+    def preflight(cls, config: Any, sources: Sequence[str]) -> None:
+        """Open the pictures and the bank, and look source images up, before a training rather than after it.
 
         Raises:
-            DataError: a file is missing, is no picture, or is flawed and may not be used.
+            DataError: a file is missing, is no picture, or is flawed and may not be used; no such source image.
             BundleError, ConfigError: the bank is none, or lacks what is asked of it.
             MissingDependency: `search: approximate` without its package.
         """
@@ -155,8 +156,9 @@ class Dcin(Normalization):
                 raise BundleError(
                     f"{config.bank}: holds no embeddings; `local` needs them. Build it with --bundle or --embedding."
                 )
-            for reference in itertools.filterfalse(is_picture, config.named):
-                source_reference(reference, config.method, bank)
+            sources = bank.names
+        for reference in itertools.filterfalse(is_picture, config.named):
+            require_source(reference, sources)
         if config.search == "approximate":
             approximate.require()
 

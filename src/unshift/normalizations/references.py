@@ -113,17 +113,22 @@ def source_reference(name: str, method: str, bank: Bank) -> Chosen:
     Raises:
         DataError: it is not in the bank; with the nearest names.
     """
-    if name not in bank.names:
-        near = difflib.get_close_matches(name, bank.names, n=3, cutoff=0.5) or bank.names[:3]
-        raise DataError(
-            f"dcin: reference {name!r} is none of the {len(bank)} source images that references are chosen from "
-            f"(of a run, those trained on), such as {', '.join(near)}; one of them is required. Correct the name, or "
-            "give the picture's file."
-        )
+    require_source(name, bank.names)
     index = bank.names.index(name)
     flaw = bank.flaws[index]
     words = _against(bank.histograms[index], flaw, bank, patient=bank.patients[index])
     return Chosen("expert", name, bank.statistics[method][index].clone(), words, flaw)
+
+
+def require_source(name: str, names: Sequence[str]) -> None:
+    """Raise :class:`DataError` for a name that is no source image's; with the nearest names."""
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
+        raise DataError(
+            f"dcin: reference {name!r} is none of the {len(names)} source images that references are chosen from "
+            f"(of a run, those trained on), such as {', '.join(near)}; one of them is required. Correct the name, or "
+            "give the picture's file."
+        )
 
 
 def expert_reference(path: Path, method: str, bank: Bank, *, before: Sequence[Normalization] = ()) -> Chosen:
