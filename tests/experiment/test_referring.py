@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from PIL import Image
 
 from experiment_recipes import tiny
 from unshift.errors import DataError
+from unshift.experiment import referring
 from unshift.experiment.deployment import predict_files
-from unshift.experiment.referring import read_references, rows_of, warnings_of, write_references
-from unshift.experiment.run import run
+from unshift.experiment.referring import ReferenceTable, read_references, rows_of, warnings_of, write_references
+from unshift.experiment.run import prepare, run
 from unshift.sample import Prediction, Reference
 
 
@@ -81,3 +83,68 @@ def test_an_expert_that_is_not_there_is_missed_before_the_first_training(tmp_pat
     with pytest.raises(DataError, match=r"no/such.png: no such file .* References are `global`, `local`, source"):
         run(tiny(pipelines=pipelines, name="tiny-missing"), runs=tmp_path)
     assert not (tmp_path / "trainings").exists()
+
+
+@pytest.mark.parametrize("name", ["A/9999_00", "held out"])
+def test_a_source_image_that_is_not_trained_on_is_missed_before_the_first_training(name: str, tmp_path: Path) -> None:
+    _, [fold] = prepare(tiny(), root=None, runs=tmp_path, record=False)
+    named = next(case.key for case in fold.test if case.domain == "A") if name == "held out" else name
+    dcin = {"baseline": {"normalizations": [{"name": "dcin", "references": [named]}]}}
+    with pytest.raises(DataError, match=f"'{named}' is none of the {len(fold.train)} source images"):
+        run(tiny(pipelines=dcin, name="tiny-missing"), runs=tmp_path)
+    assert not (tmp_path / "trainings").exists()
+
+
+def referred(case: str, name: str) -> Prediction:
+    empty = torch.zeros(2, 2, dtype=torch.int64)
+    return Prediction(case, case, "", empty, references=(Reference("local", name, 0.1 + 0.2), Reference("global", "g")))
+
+
+def test_rows_come_in_as_images_do_and_stay_when_others_are_predicted(tmp_path: Path) -> None:
+    path = tmp_path / "references.csv"
+    with ReferenceTable(path) as table:
+        for name in ("a", "b", "c"):
+            table.add(referred(name, "old"))
+            assert read_references(path)["case"].iloc[-1] == name, "a killed call keeps it"
+    before = path.read_text()
+    with ReferenceTable(path) as table:
+        table.add(referred("b", "new"))
+    frame = read_references(path)
+    assert frame["case"].tolist() == ["a", "a", "c", "c", "b", "b"]
+    assert frame.loc[frame["kind"] == "local", "reference"].tolist() == ["old", "old", "new"]
+    assert path.read_text().splitlines()[:3] == before.splitlines()[:3], "figures stay to the last digit"
+    with ReferenceTable(path) as table:  # a bundle without references on two of them
+        for name in ("a", "c"):
+            table.add(Prediction(name, name, "", torch.zeros(2, 2, dtype=torch.int64)))
+    assert set(read_references(path)["case"]) == {"b"}
+
+
+def test_a_stop_loses_no_row(tmp_path: Path) -> None:
+    def stopped() -> Iterator[None]:
+        with ReferenceTable(tmp_path / "references.csv") as table:
+            for index in range(150):
+                table.add(referred(f"c{index}", "x"))
+                yield
+
+    predicting = stopped()
+    for _ in range(124):
+        next(predicting)
+    predicting.close()
+    assert read_references(tmp_path / "references.csv")["case"].nunique() == 124
+
+
+def test_many_rows_are_not_written_for_every_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr(referring, "write_references", lambda path, rows: written.append(len(rows)))
+    with ReferenceTable(tmp_path / "references.csv") as table:
+        for index in range(2000):
+            table.add(referred(f"c{index}", "x"))
+    assert len(written) < 500 and written[-1] == 4000
+
+
+@pytest.mark.parametrize("content", ["title,year\nA,2020\n", "", '"open'])
+def test_another_file_of_that_name_is_not_overwritten(content: str, tmp_path: Path) -> None:
+    (tmp_path / "references.csv").write_text(content)
+    with pytest.raises(DataError, match=r"references\.csv: .*(rename it)"):
+        ReferenceTable(tmp_path / "references.csv")
+    assert (tmp_path / "references.csv").read_text() == content

@@ -149,7 +149,7 @@ def test_the_content_decides_not_the_ending(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PPM"])
 def test_other_kinds_are_refused(tmp_path: Path, kind: str) -> None:
     Image.fromarray(COLOR).save(tmp_path / "a.png", format=kind)
-    with pytest.raises(DataError, match="a.png: not a complete, valid PNG, JPEG, TIFF or BMP picture"):
+    with pytest.raises(DataError, match=r"a.png: not a complete, valid PNG, JPEG, TIFF or BMP picture \([^<]*\)"):
         read(tmp_path / "a.png")
 
 

@@ -17,7 +17,7 @@ from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, DataError, UnshiftError
 from unshift.evaluate.score import EvaluateConfig, score, to_frame, write_scores
 from unshift.evaluate.statistics import summarize
-from unshift.experiment.referring import Row, rows_of, warnings_of, write_references
+from unshift.experiment.referring import ReferenceTable, Row, warnings_of
 from unshift.experiment.testing import write_prediction
 from unshift.export.bundle import load_bundle
 from unshift.formats.reading import read_image, read_label_map
@@ -44,7 +44,7 @@ def predict_files(
         bundle: folder or zip.
         images: files, DICOM series folders, or folders of files.
         folder: label maps are written here, one per image, named after it; and ``references.csv`` where images were
-            given the colors of others.
+            given the colors of others, with the rows of earlier calls on other images.
         accelerator: ``auto``, ``cpu`` or ``cuda``.
         probabilities: also write ``<name>.npy``, float32 [class, *space].
         trust: builders whose code may be run for a bundle that names them; see :func:`load_bundle`.
@@ -54,7 +54,7 @@ def predict_files(
 
     Raises:
         BundleError: the bundle cannot be used.
-        DataError: two images would be written to one name.
+        DataError: two images would be written to one name; ``references.csv`` is another file.
     """
     loaded = load_bundle(bundle, trust=trust)
     if probabilities:
@@ -70,20 +70,20 @@ def predict_files(
             f"{folder}: images share the names {', '.join(doubled)}; give each its own, or predict in turns."
         )
     used: list[Row] = []
-    for file, name in zip(files, names, strict=True):
-        try:
-            prediction = predictor.predict(_sample(file, name, loaded.task))
-            used += rows_of(prediction)
-            written = write_prediction(folder / name, prediction)
-        except UnshiftError as error:
-            yield file, error
-            continue
-        if prediction.probabilities is not None:
-            np.save(folder / f"{name}.npy", prediction.probabilities.numpy())
-        yield file, written
-    table = write_references(folder / "references.csv", used)
+    with ReferenceTable(folder / "references.csv") as table:
+        for file, name in zip(files, names, strict=True):
+            try:
+                prediction = predictor.predict(_sample(file, name, loaded.task))
+                written = write_prediction(folder / name, prediction)
+            except UnshiftError as error:
+                yield file, error
+                continue
+            used += table.add(prediction)
+            if prediction.probabilities is not None:
+                np.save(folder / f"{name}.npy", prediction.probabilities.numpy())
+            yield file, written
     for sentence in warnings_of(used):
-        logger.warning("%s See %s.", sentence, table)
+        logger.warning("%s See %s.", sentence, table.path)
 
 
 def evaluate_folder(

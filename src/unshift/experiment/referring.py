@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
+from unshift.errors import DataError
 from unshift.evaluate.protocol import Fold
 from unshift.experiment.record import Run, write_text
 from unshift.formats.reading import read_image
@@ -59,11 +61,64 @@ def write_references(path: Path, rows: Sequence[Row]) -> Path | None:
 
 
 def read_references(path: Path) -> pd.DataFrame:
-    """The inverse of :func:`write_references`; no row where there is no file."""
+    """The inverse of :func:`write_references`; no row where there is no file.
+
+    Raises:
+        DataError: another file of that name.
+    """
     if not path.is_file():
         return pd.DataFrame(columns=list(COLUMNS))
-    text = ("domain", "case", "kind", "reference", "warning")
-    return pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values={"likeness": [""]})
+    types = dict.fromkeys(("domain", "case", "kind", "reference", "warning"), str) | {"likeness": float}
+    try:
+        frame = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={"likeness": [""]})
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a table of references ({error}). Remove or rename it.") from None
+    if tuple(frame.columns) != COLUMNS:
+        raise DataError(
+            f"{path}: columns are {', '.join(frame.columns)}; of a table of references they are {', '.join(COLUMNS)}. "
+            "It is not overwritten: rename it, or choose another folder."
+        )
+    return frame
+
+
+class ReferenceTable:
+    """The table beside the label maps of any number of calls; rows of an image that is predicted again are replaced.
+
+    It is written, whole, whenever one image in a hundred is new, and on leaving. So a stop loses no row, being killed
+    at most one in a hundred, and writing takes no longer for many images than for few.
+
+    Raises:
+        DataError: what lies at ``path`` is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[tuple[str, str], list[Row]] = {}
+        for row in read_references(path).itertuples(index=False, name=None):
+            self._rows.setdefault((row[0], row[1]), []).append(row)
+        self._new = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, prediction: Prediction) -> list[Row]:
+        """Take the rows of one image, which are returned; there are none where no view had a reference."""
+        case, rows = (prediction.domain, prediction.case), rows_of(prediction)
+        before = self._rows.pop(case, None)
+        if rows:
+            self._rows[case] = rows
+        self._new += bool(rows or before)
+        if self._new * 100 > len(self._rows):
+            self._write()
+        return rows
+
+    def __exit__(self, *_: object) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        if self._new:
+            write_references(self.path, [row for rows in self._rows.values() for row in rows])
+        self._new = 0
 
 
 def all_references(run: Run, plan: Iterable[Fold]) -> pd.DataFrame | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import struct
 import uuid
@@ -16,6 +17,7 @@ from pathlib import Path
 from unshift.errors import DataError
 
 logger = logging.getLogger(__name__)
+_IN_MEMORY = re.compile(r"<_io\.BytesIO object at 0x[0-9a-f]+>")
 
 DECODER_ERRORS = (
     OSError,
@@ -135,4 +137,5 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 def _reason(error: BaseException) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(text.split()).rstrip(".")[:300]
+    text = _IN_MEMORY.sub("it", " ".join(text.split()))  # the caller names the file
+    return text.rstrip(".")[:300]
