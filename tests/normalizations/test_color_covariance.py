@@ -22,6 +22,16 @@ def test_it_is_the_closed_form_in_scipy() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+def test_means_of_half_a_million_pixels_are_reached_in_float32() -> None:
+    method, side = MongeKantorovich(), 720
+    image = pictures(1).float().repeat(1, 1, 40, 40)[..., :side, :side]
+    inside = torch.ones(1, side, side, dtype=torch.bool)
+    inside[:, :9] = False
+    reference = method.statistics(pictures(1, seed=1, tint=(0.5, 0.8, 0.7)).float())
+    moved = method.unclipped(image, reference, inside)[0][:, inside[0]]
+    torch.testing.assert_close(moved.double().mean(1), reference[0, 3:6].double(), rtol=0, atol=3e-6)
+
+
 def test_of_all_linear_maps_it_moves_colors_least() -> None:
     method, image, other = MongeKantorovich(), pictures(1), pictures(1, seed=1, tint=(0.5, 0.8, 0.7))
     moved = method.unclipped(image, method.statistics(other))
