@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from unshift.evaluate.statistics import pooled
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.record import Run
-from unshift.experiment.replay import ALL, HONEST, Protocol, marks, replay, variants
+from unshift.experiment.replay import Protocol, replay
 from unshift.experiment.run import Result, execute, jobs, prepare, require_repairs
 from unshift.metrics.policy import METRICS
 from unshift.recipe import read_recipe
@@ -63,10 +62,7 @@ def bench(
     work = jobs(current, plan)
     if dry_run:
         require_repairs(current, plan)
-        tried = variants(loaded, protocol, current.dataset.task) if protocol else {}
         show_plan(current, plan, work, as_json=as_json)
-        if protocol and not as_json:
-            show_switches(protocol, {name: " ".join(marks(v)) for name, v in tried.items() if name != HONEST})
         return
     if protocol:
         show_replay(current, protocol, root=data, as_json=as_json)
@@ -103,28 +99,19 @@ def show_replay(current: Run, protocol: Protocol, *, root: Path | None, as_json:
         return
     for (region, metric), part in done.table.groupby(["region", "metric"], sort=False):
         points = 100 if METRICS[metric].better == "higher" else 1
-        unit = "points" if points == 100 else part["honest_unit"].iloc[0]
         lines = []
         for row in part.itertuples():
             interval = f"{points * row.difference:+.1f} [{points * row.low:+.1f}, {points * row.high:+.1f}]"
-            difference = interval if row.unit == row.honest_unit else f"in {row.unit}, not {row.honest_unit}"
+            difference = interval if row.difference == row.difference else f"other unit ({row.unit})"
             lines.append(
                 (row.pipeline, row.switch, f"{points * row.honest:.1f}", f"{points * row.replayed:.1f}", difference)
             )
-        header = ("pipeline", protocol, "honest", "replayed", "difference")
-        table(f"{metric} of {region}, unseen domains, {unit}", header, lines)
-    show_switches(protocol, dict(zip(done.table["switch"], done.table["replay"], strict=True)))
+        table(
+            f"{metric} of {region}, unseen domains", ("pipeline", protocol, "honest", "replayed", "difference"), lines
+        )
     output.print(f"\nTable: {done.file}", soft_wrap=True, highlight=False)
     for switch, result in done.results.items():
         output.print(f"Report, {switch}: {result.report}", soft_wrap=True, highlight=False)
-
-
-def show_switches(protocol: Protocol, marks: Mapping[str, str]) -> None:
-    """What every switch of a protocol does."""
-    output.print(f"\nREPLAY of {protocol}, not our protocol:", highlight=False)
-    for switch, said in marks.items():
-        if switch != ALL:
-            output.print(f"  {switch}: {said}", highlight=False)
 
 
 def show_result(result: Result, *, as_json: bool) -> None:
