@@ -160,6 +160,17 @@ def test_discriminators_judge_what_the_generators_turn_made() -> None:
     assert len(objective._made) == 1
 
 
+def test_the_translator_learns_from_the_first_pairs_and_the_segmenter_from_all() -> None:
+    some, whole, (batch, unlabeled) = build(pairs=1), build(), pair()
+    one = dataclasses.replace(batch, images=batch.images[:1], label_maps=batch.label_maps[:1])
+    first = one, dataclasses.replace(unlabeled, images=unlabeled.images[:1])
+    for phase, batches in (("generator", first), ("discriminator", first), ("segmenter", (batch, unlabeled))):
+        found, expected = some(batch, unlabeled, phase=phase), whole(*batches, phase=phase)
+        assert list(found) == list(expected)
+        assert all(torch.allclose(found[name], expected[name], rtol=1e-5) for name in found), phase
+    assert some._made[0].to_target.shape[0] == 1
+
+
 def test_the_average_follows_once_a_step() -> None:
     objective = build(average=0.3)
     turns, expected = optimizers(objective), [p.clone() for p in objective.translator.parameters()]

@@ -23,6 +23,9 @@ Differences from the authors' code:
   graph. Either way each pair of images is translated once for both.
 * the average begins with a short memory, (1 + n) / (10 + n) after n steps, until that is 0.999: trainings here may be a
   thousand steps long, after which 0.999 alone would keep a third of the initial weights.
+* ``pairs``, where it is given, lets the translator learn from the first pairs of each batch alone, while the segmenter
+  learns from all of it: a pair costs the translator several times what it costs the segmenter, and early on the number
+  of its steps counts for more than their size [F].
 * all source domains share one style encoder and one discriminator, and so do all targets.
 """
 
@@ -63,6 +66,7 @@ class Config(config.Config):
     judges: JudgesConfig = JudgesConfig()
     weights: TranslationWeights = TranslationWeights()
     average: float = Field(0.999, ge=0, lt=1, description="of the translator's weights, at most")
+    pairs: int | None = Field(None, ge=1, description="of each batch, that the translator learns from; null: all")
     generator_rate: float = Field(0.1, gt=0, description="factor on the learning rate")
     discriminator_rate: float = Field(0.2, gt=0, description="factor on the learning rate")
     betas: tuple[float, float] = Field((0.5, 0.9), description="of adam and adamw, for translator and discriminators")
@@ -127,10 +131,11 @@ class StyleTranslation(Objective):
             ShapeMismatch: source and target differ in number, size or channels, or are too small.
         """
         source, target, label_maps = self.views(batch, unlabeled)
+        learned = slice(self.config.pairs)
         if phase == "generator":
-            return self._generator_terms(source, target, (batch, unlabeled))
+            return self._generator_terms(source[learned], target[learned], (batch, unlabeled))
         if phase == "discriminator":
-            return self._discriminator_terms(source, target, (batch, unlabeled))
+            return self._discriminator_terms(source[learned], target[learned], (batch, unlabeled))
         translated = self.translated(source, target)
         return segmentation_terms(
             self.network(translated), label_maps, include_background=self.config.include_background
