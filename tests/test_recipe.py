@@ -38,7 +38,12 @@ def test_every_recipe_parses_and_reads_back(path: Path) -> None:
         ({"pipelines": {}}, ConfigError, "pipelines"),
         ({"seeds": [1, 1]}, ConfigError, "each may stand once"),
         ({"seeds": []}, ConfigError, "seeds"),
-        ({"selection": "best"}, ConfigError, "'last', 'source_validation' or 'oracle'"),
+        ({"selection": "best"}, ConfigError, "'last', 'source_validation', 'entropy'"),
+        (
+            {"selection": "entropy"},
+            ConfigError,
+            "selection is 'entropy', which compares the weights of every validation",
+        ),
         ({"name": "../up"}, ConfigError, "name"),
         ({"dataset": {}}, ConfigError, "dataset.name: Field required"),
     ],

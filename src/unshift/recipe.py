@@ -15,6 +15,7 @@ from unshift.config import Config, MemberRef
 from unshift.errors import ConfigError
 from unshift.evaluate.protocol import ProtocolConfig
 from unshift.evaluate.score import EvaluateConfig
+from unshift.evaluate.select import RULES
 from unshift.geometry import InputConfig
 from unshift.predict.settings import PredictConfig
 from unshift.train.settings import TrainConfig
@@ -55,7 +56,9 @@ class Recipe(Config):
     content: ContentConfig = ContentConfig()
     predict: PredictConfig = PredictConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    selection: Literal["last", "source_validation", "oracle"] = "source_validation"
+    selection: Literal[
+        "last", "source_validation", "entropy", "neighborhood_density", "translated_validation", "oracle"
+    ] = "source_validation"
     pipelines: dict[str, Pipeline] = Field({"baseline": Pipeline()}, min_length=1)
     baseline: str = Field("baseline", description="the pipeline that the others are compared with")
     seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -65,9 +68,10 @@ class Recipe(Config):
     def _check(self) -> Recipe:
         if self.baseline not in self.pipelines:
             raise ValueError(f"baseline is {self.baseline!r}; it must be one of the pipelines {list(self.pipelines)}")
-        if self.selection == "oracle" and any(self.train_of(name).keep != "all" for name in self.pipelines):
+        compares = RULES[self.selection].compares
+        if compares and any(self.train_of(name).keep != "all" for name in self.pipelines):
             raise ValueError(
-                "selection is 'oracle', which compares the weights of every validation; set train.keep: all"
+                f"selection is {self.selection!r}, which compares the weights of every validation; set train.keep: all"
             )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds are {list(self.seeds)}; each may stand once")

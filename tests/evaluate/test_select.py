@@ -12,6 +12,8 @@ from unshift.errors import ProtocolError, UnknownName
 from unshift.evaluate import select
 from unshift.evaluate.select import RULES, choose
 
+UNSUPERVISED = {"entropy", "neighborhood_density", "translated_validation"}
+
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
@@ -27,12 +29,17 @@ def test_last_and_source_validation(kept: SimpleNamespace) -> None:
     assert choose("source_validation", Path()) == "best"
 
 
-def test_only_the_oracle_looks_at_the_target(kept: SimpleNamespace) -> None:
+def test_only_rules_that_compare_ask_for_scores(kept: SimpleNamespace) -> None:
     def forbidden(step: int) -> float:
-        raise AssertionError("looked at the target")
+        raise AssertionError("asked for a score")
 
+    assert {n for n, r in RULES.items() if not r.compares} == {"last", "source_validation"}
+    assert {n for n, r in RULES.items() if r.needs_unlabeled} == UNSUPERVISED
     for rule in RULES.values():
-        if not rule.is_oracle:
+        if rule.compares:
+            with pytest.raises(AssertionError, match="asked for a score"):
+                choose(rule.name, Path(), score_step=forbidden)
+        else:
             choose(rule.name, Path(), score_step=forbidden)
 
 
@@ -40,11 +47,12 @@ def test_only_the_oracle_looks_at_the_target(kept: SimpleNamespace) -> None:
     ("scores", "step"),
     [((0.1, 0.3, 0.2), 20), ((0.1, 0.1, 0.1), 10), ((math.nan, 0.1, math.nan), 20), ((-1.0, -2.0, -0.5), 30)],
 )
-def test_oracle_takes_the_best_and_of_equals_the_first(
-    kept: SimpleNamespace, scores: tuple[float, ...], step: int
+@pytest.mark.parametrize("rule", sorted({"oracle", *UNSUPERVISED}))
+def test_the_best_score_wins_and_of_equals_the_first(
+    kept: SimpleNamespace, rule: str, scores: tuple[float, ...], step: int
 ) -> None:
     found = dict(zip(kept.steps, scores, strict=True))
-    assert choose("oracle", Path(), score_step=found.__getitem__) == step
+    assert choose(rule, Path(), score_step=found.__getitem__) == step
 
 
 def test_the_oracle_says_so() -> None:
@@ -52,10 +60,11 @@ def test_the_oracle_says_so() -> None:
     assert RULES["oracle"].sentence.startswith("ORACLE")
     assert "target" in RULES["oracle"].sentence
     assert all(rule.name == name and rule.sentence.endswith(".") for name, rule in RULES.items())
+    assert all("No label of the target was looked at" in RULES[name].sentence for name in UNSUPERVISED)
 
 
 def test_what_cannot_be_chosen(kept: SimpleNamespace) -> None:
-    with pytest.raises(ProtocolError, match="oracle needs scores"):
+    with pytest.raises(ProtocolError, match="selection oracle needs a score for each step"):
         choose("oracle", Path())
     with pytest.raises(ProtocolError, match="undefined at every step"):
         choose("oracle", Path(), score_step=lambda step: math.nan)

@@ -16,15 +16,17 @@ from PIL import Image
 
 from experiment_recipes import TINY, tiny
 from unshift.config import MemberRef
+from unshift.datasets.phantom import Phantom
 from unshift.errors import ConfigError
 from unshift.evaluate.score import read_scores
+from unshift.evaluate.select import RULES
 from unshift.experiment.events import Event
 from unshift.experiment.run import Result, jobs, prepare, report_again, run
 from unshift.experiment.testing import prediction_path
 from unshift.geometry import InputConfig, stack
 from unshift.networks.building import build_network
 from unshift.recipe import Recipe
-from unshift.sample import Case, Task
+from unshift.sample import Case, Sample, Task
 
 SHORT = {"steps": 2, "batch_size": 2, "validate_every": 1, "precision": "32"}
 
@@ -125,6 +127,39 @@ def test_training_and_selection_never_open_a_held_out_label(monkeypatch: pytest.
     assert {key.split("/")[0] for key in guard.forbidden} == {"A", "B"}
     run(recipe, runs=tmp_path, listener=guard.listen)
     assert guard.opened == guard.forbidden
+
+
+@pytest.mark.parametrize("selection", ["entropy", "neighborhood_density", "translated_validation"])
+def test_nor_do_rules_without_labels(selection: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor do they open a label of the images that adaptation may see, or look at an image that is tested."""
+    objective = {
+        "name": "style_translation",
+        "translator": {"width": 4, "blocks": 1, "style_depth": 3},
+        "judges": {"width": 4, "scales": 1, "depth": 3, "content_depth": 2},
+    }
+    pipelines = {"baseline": {"objective": objective if selection == "translated_validation" else "erm"}}
+    recipe = tiny(selection=selection, train={**SHORT, "keep": "all"}, pipelines=pipelines)
+    guard = guarded(recipe, None, tmp_path, monkeypatch)
+    (fold,) = prepare(recipe, root=None, runs=tmp_path, record=False)[1]
+    assert len(fold.unlabeled) == 8
+    read, is_testing, early = Phantom.read_image, [], []
+
+    def door(dataset: Phantom, case: Case) -> Sample:
+        if not is_testing:
+            early.append(case.key)
+        return read(dataset, case)
+
+    def listen(event: Event) -> None:
+        guard.listen(event)
+        is_testing.extend([event] if event.job.startswith("test ") else [])
+
+    monkeypatch.setattr(Phantom, "read_image", door)
+    guard.forbidden |= {case.key for case in fold.unlabeled}
+    result = run(recipe, runs=tmp_path, listener=listen)
+    assert {case.key for case in fold.unlabeled} & {*early} and not {case.key for case in fold.test} & {*early}
+    assert guard.opened == {case.key for case in fold.test}
+    page = result.report.read_text(encoding="utf-8")
+    assert RULES[selection].sentence in page and "of all pipelines the choice of weights, also saw" in page
 
 
 def test_the_same_on_a_folder_of_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

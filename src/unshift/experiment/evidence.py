@@ -76,7 +76,8 @@ def collect(
 def describe_protocol(run: Run, plan: list[Fold]) -> str:
     """In plain words: what was trained on, what was tested, how patients were split."""
     protocol = run.recipe.protocol
-    texts = [_describe_fold(fold, protocol) for fold in plan]
+    selects = RULES[run.recipe.selection].needs_unlabeled
+    texts = [_describe_fold(fold, protocol, selects=selects) for fold in plan]
     cases = [case for fold in plan for case in (*fold.train, *fold.validation, *fold.test)]
     declared = (
         "Splits that the dataset's owners declare were kept; other patients"
@@ -90,7 +91,7 @@ def describe_protocol(run: Run, plan: list[Fold]) -> str:
     return " ".join([*texts, split])
 
 
-def _describe_fold(fold: Fold, protocol: ProtocolConfig) -> str:
+def _describe_fold(fold: Fold, protocol: ProtocolConfig, *, selects: bool) -> str:
     trained = f"({len(fold.train)} cases; {len(fold.validation)} for validation)"
     unseen = sum(not fold.seen(case) for case in fold.test)
     whose = f"the {unseen} cases of held-out patients" if protocol.same_patients else f"all {unseen} cases"
@@ -99,11 +100,12 @@ def _describe_fold(fold: Fold, protocol: ProtocolConfig) -> str:
     elif fold.unlabeled and not (fold.transductive or protocol.same_patients):
         whose = f"{unseen} cases"
     if fold.kind == "upper_bound":
+        chosen = ", its weights chosen by Dice on its own validation patients" if selects else ""
         return (
             f"For gap recovery the baseline was also trained on {', '.join(fold.sources)} itself {trained} and tested "
-            f"on {len(fold.test)} held-out cases of it; no other table uses this."
+            f"on {len(fold.test)} held-out cases of it{chosen}; no other table uses this."
         )
-    adapted = _describe_adaptation(fold, protocol)
+    adapted = _describe_adaptation(fold, protocol, selects=selects)
     text = "" if fold.transductive else ", which training never saw"
     return (
         f"Fold {fold.name}: trained on {', '.join(fold.sources)} {trained}, tested on {sum(map(fold.seen, fold.test))} "
@@ -111,20 +113,23 @@ def _describe_fold(fold: Fold, protocol: ProtocolConfig) -> str:
     )
 
 
-def _describe_adaptation(fold: Fold, protocol: ProtocolConfig) -> str:
-    """Which images of the targets objectives of adaptation saw; empty where nobody adapts."""
+def _describe_adaptation(fold: Fold, protocol: ProtocolConfig, *, selects: bool) -> str:
+    """Which images of the targets adaptation and selection saw; empty where neither looks at any."""
     if not fold.unlabeled:
         return ""
     count, targets = len(fold.unlabeled), ", ".join(fold.targets)
+    who = (
+        "Pipelines of adaptation, and of all pipelines the choice of weights," if selects else "Pipelines of adaptation"
+    )
     if fold.transductive:
         return (
-            f" TRANSDUCTIVE: pipelines of adaptation were trained on the images of these {count} cases of {targets}, "
-            "without their labels, and tested on the same images: figures say how they do on images that are at hand "
-            "when they are trained, not on new ones."
+            f" TRANSDUCTIVE: {who[0].lower()}{who[1:]} saw the images of these {count} cases of {targets} in training, "
+            "without their labels, and were tested on the same images: figures say how they do on images that are at "
+            "hand when they are trained, not on new ones."
         )
     whose = "patients whom the sources show too" if protocol.same_patients else "other patients"
     return (
-        f" Pipelines of adaptation also saw, without labels, {count} images of {targets}, of {whose}; no tested "
+        f" {who} also saw, without labels, {count} images of {targets}, of {whose}; no tested "
         "patient is among them, and all pipelines are tested on the same cases."
     )
 

@@ -13,15 +13,18 @@ from unshift.errors import ConfigError, ProtocolError
 from unshift.evaluate.comparison import compare
 from unshift.evaluate.protocol import Fold, folds, read_split, write_split
 from unshift.evaluate.score import read_scores, write_scores
+from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import summarize
 from unshift.experiment.events import Job, Listener, silence
 from unshift.experiment.evidence import collect
 from unshift.experiment.plugging import identity_of_plugins
 from unshift.experiment.record import Run, open_run, read_run
+from unshift.experiment.selecting import require_translation, require_validations
 from unshift.experiment.testing import job_name, test
-from unshift.experiment.training import adaptation, train, train_job
+from unshift.experiment.training import adaptation, build_objective, train, train_job
 from unshift.recipe import Recipe, load_config
 from unshift.report.page import write_report
+from unshift.sample import Task
 from unshift.train.devices import Devices
 
 
@@ -102,6 +105,18 @@ def require_repairs(current: Run, plan: list[Fold]) -> None:
                 discover.load("normalizations", reference.name, where=where).preflight(config, sources)
 
 
+def require_selection(recipe: Recipe, task: Task, plan: list[Fold]) -> None:
+    """Raise before the first training for weights that the recipe's selection rule could not choose among.
+
+    Raises:
+        ProtocolError: the rule needs validations, or an objective that translates, and would have none.
+    """
+    require_validations(recipe, plan)
+    for pipeline in recipe.pipelines if recipe.selection == "translated_validation" else ():
+        objective = build_objective(recipe, pipeline, task, sources=plan[0].sources, seed=recipe.seeds[0])
+        require_translation(objective, recipe=recipe, pipeline=pipeline)
+
+
 def keep_split(current: Run, plan: list[Fold]) -> None:
     """Store the split, or check that the stored one is the plan's.
 
@@ -152,7 +167,9 @@ def prepare(
     """Open the data, split it, write the record (unless told not to): all that can be wrong before the first step."""
     dataset = open_dataset(recipe.dataset.name, root, recipe.dataset.settings)
     adapts = any(adaptation(pipeline.objective) for pipeline in recipe.pipelines.values())
+    adapts = adapts or RULES[recipe.selection].needs_unlabeled
     plan = folds(dataset, recipe.protocol, seed=recipe.seeds[0], adapts=adapts)
+    require_selection(recipe, dataset.task, plan)
     for pipeline in recipe.pipelines:
         identity_of_plugins(recipe, pipeline)  # raises where photographs are missing
     return open_run(recipe, dataset, runs, devices=devices, listener=listener, record=record), plan

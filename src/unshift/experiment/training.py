@@ -17,14 +17,13 @@ from torch import Tensor
 from unshift import __version__, discover
 from unshift.contracts import Network, Normalization, Objective, Setting
 from unshift.errors import ProtocolError
-from unshift.evaluate import protocol, select
+from unshift.evaluate import protocol
 from unshift.evaluate.protocol import Fold
-from unshift.evaluate.score import score
 from unshift.experiment.events import Event, Job
 from unshift.experiment.previewing import previewing
 from unshift.experiment.record import Run
+from unshift.experiment.selecting import select_step, validator
 from unshift.networks.building import build_network
-from unshift.predict.predictor import Predictor
 from unshift.randomness import derive
 from unshift.recipe import MemberRef, Recipe, digest, load_config
 from unshift.sample import Case, Sample, Task
@@ -80,12 +79,12 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
         folder=folder,
         seed=seed,
         devices=run.devices,
-        validate=_validator(run, fold.validation, preprocessing),
+        validate=validator(run, fold.validation, preprocessing),
         listener=listen,
     )
     run.note_training(pipeline, fold, seed, job.key)
     run.listener(Event(job.name, job.total, job.total, f"stopped by {trained.stopped} at step {trained.step}"))
-    step = _select(run, fold, objective, preprocessing, trained)
+    step = select_step(run, fold, objective, preprocessing=preprocessing, trained=trained, unlabeled=unlabeled)
     load_weights(objective, folder, step)
     objective.to(run.devices.device)
     return Training(objective.eval(), preprocessing, job.key, step, trained)
@@ -218,56 +217,6 @@ def _spread(run: Run, cases: Sequence[Case]) -> Iterator[Sample]:
     """Evenly spaced cases, at most a hundred: enough for a channel's mean and deviation."""
     step = math.ceil(len(cases) / _STANDARDIZATION_SAMPLES)
     return _unlabeled(run, cases[::step])
-
-
-def _validator(
-    run: Run, cases: Sequence[Case], preprocessing: Sequence[Normalization]
-) -> Callable[[Objective], float] | None:
-    """Objective -> mean Dice over cases and regions, in [0, 1]; cases are read once."""
-    if not cases:
-        return None
-    cache: dict[str, Sample] = {}
-    config = run.recipe.evaluate.only("dice")
-
-    def validate(objective: Objective) -> float:
-        device = next(objective.parameters()).device
-        predictor = Predictor(
-            objective,
-            run.dataset.task,
-            input=run.recipe.input,
-            config=run.recipe.predict.honest(),
-            preprocessing=preprocessing,
-            size_divisor=objective.network.size_divisor,
-            device=device,
-        )
-        values = []
-        for case in cases:
-            if case.key not in cache:
-                cache[case.key] = run.dataset.read(case)
-            reference = cache[case.key]
-            rows = score(predictor.predict(reference.unlabeled()), reference, run.dataset.task, config=config)
-            values += [row.value for row in rows if row.value == row.value]
-        return sum(values) / len(values) if values else math.nan
-
-    return validate
-
-
-def _select(
-    run: Run, fold: Fold, objective: Objective, preprocessing: Sequence[Normalization], trained: Trained
-) -> int:
-    """The step whose weights the recipe's rule chooses; the oracle scores each kept step on the fold's target."""
-    target = [case for case in fold.test if fold.kind == "upper_bound" or not fold.seen(case)]
-
-    def score_step(step: int) -> float:
-        load_weights(objective, trained.folder, step)
-        validate = _validator(run, target, preprocessing)
-        return validate(objective.eval()) if validate else math.nan
-
-    chosen = select.choose(run.recipe.selection, trained.folder, score_step=score_step)
-    if chosen == "best":
-        assert trained.best_step is not None  # the rule has checked it
-        return trained.best_step
-    return trained.step if chosen == "last" else chosen
 
 
 def _event(job: str, progress: Progress) -> Event:
