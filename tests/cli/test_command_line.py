@@ -113,6 +113,8 @@ def test_dry_run_writes_nothing(recipe: Path, tmp_path: Path) -> None:
     result = call("bench", recipe, "--runs", tmp_path / "runs", "--dry-run")
     assert result.exit_code == 0
     assert "nothing was trained" in result.output
+    assert 'normalizations histogram_equalization (equalized): method: "global"' in result.output
+    assert "networks unet (all pipelines)" in result.output, "one line for all that share it"
     assert not (tmp_path / "runs").exists()
     document = json.loads(call("bench", recipe, "--runs", tmp_path / "runs", "--dry-run", "--json").stdout)
     assert [job["kind"] for job in document["jobs"]] == ["train", "test", "test"]

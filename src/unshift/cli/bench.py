@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,17 +11,18 @@ import typer
 
 from unshift.cli.complexity import WORD, complexity
 from unshift.cli.console import Bars, emit, guarded, output, table
-from unshift.config import to_yaml
+from unshift.config import to_plain, to_yaml
 from unshift.errors import ConfigError
 from unshift.evaluate.protocol import Fold
 from unshift.evaluate.statistics import pooled
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
+from unshift.experiment.members import used_members
 from unshift.experiment.record import Run
 from unshift.experiment.replay import Protocol, replay
 from unshift.experiment.run import Result, execute, jobs, prepare, require_repairs
 from unshift.metrics.policy import METRICS
-from unshift.recipe import read_recipe
+from unshift.recipe import Recipe, read_recipe
 from unshift.train.devices import Devices
 
 EXAMPLE = "Example: [bold]unshift bench recipes/polyp/quick.yaml --data path/to/polyp[/bold]"
@@ -75,9 +77,11 @@ def bench(
 def show_plan(current: Run, plan: list[Fold], work: list[Job], *, as_json: bool) -> None:
     """What the run would do."""
     if as_json:
-        emit({"recipe": current.recipe.model_dump(mode="json"), "jobs": [vars(job) for job in work]})
+        used = [asdict(one) for one in used_members(current.recipe)]
+        emit({"recipe": to_plain(current.recipe), "members": used, "jobs": [vars(job) for job in work]})
         return
     output.print(to_yaml(current.recipe), markup=False, highlight=False, soft_wrap=True)
+    show_members(current.recipe)
     rows = [
         (f.name, ", ".join(f.sources), ", ".join(f.targets), *(str(len(c)) for c in (f.train, f.validation, f.test)))
         for f in plan
@@ -85,6 +89,16 @@ def show_plan(current: Run, plan: list[Fold], work: list[Job], *, as_json: bool)
     table("folds", ("fold", "sources", "unseen", "train", "validation", "test"), rows)
     table("jobs", ("job", "length"), [(j.name, f"{j.total} {'steps' if j.kind == 'train' else 'cases'}") for j in work])
     output.print("Dry run: nothing was trained or written.")
+
+
+def show_members(recipe: Recipe) -> None:
+    """What every member of the recipe will be built with, defaults included, once for the pipelines that share it."""
+    output.print("members with all their settings, defaults included:", highlight=False)
+    for used in used_members(recipe):
+        who = "all pipelines" if len(used.pipelines) == len(recipe.pipelines) else ", ".join(used.pipelines)
+        settings = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in used.settings.items())
+        line = f"  {used.family} {used.name} ({who}): {settings or 'no settings'}"
+        output.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_replay(current: Run, protocol: Protocol, *, root: Path | None, as_json: bool) -> None:

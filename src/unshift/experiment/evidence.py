@@ -16,12 +16,14 @@ from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.replay import replayed
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
+from unshift.experiment.members import used_members
 from unshift.experiment.record import Run, read_json
 from unshift.experiment.referring import all_references, shown_references
 from unshift.experiment.testing import origins, prediction_path
 from unshift.formats.reading import read_label_map
 from unshift.metrics.policy import METRICS
 from unshift.recipe import digest
+from unshift.report.citation import works_of
 from unshift.report.content import Curve, Distribution, GalleryItem, Report
 from unshift.sample import Case
 
@@ -61,7 +63,7 @@ def collect(
         gallery=list(gallery(run, plan, scores)),
         distributions=list(distributions(run, plan)),
         curves=list(curves(run, plan)),
-        citations=recipe.cite,
+        citations=works_of(((used.family, used.name) for used in used_members(recipe)), cited=recipe.cite),
         worst=worst_rows(scores),
         false_alarms=false_alarms(scores),
         references=all_references(run, _held_out(plan)),

@@ -1,0 +1,45 @@
+"""Every member that a recipe uses, with its settings written out: those that were given, and the defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from unshift.config import MemberRef, to_plain
+from unshift.recipe import Recipe, load_config
+
+
+@dataclass(frozen=True)
+class Used:
+    """A member as the pipelines named will use it."""
+
+    family: str
+    name: str
+    settings: dict[str, Any]
+    pipelines: tuple[str, ...]
+
+
+def used_members(recipe: Recipe) -> list[Used]:
+    """In the order in which the recipe first uses them; pipelines that use a member alike stand in one entry."""
+    found: list[Used] = []
+    for pipeline, family, reference in _references(recipe):
+        settings = to_plain(load_config(family, reference, where=f"pipelines.{pipeline}"))
+        same = (u for u in found if (u.family, u.name, u.settings) == (family, reference.name, settings))
+        one = next(same, None)
+        if one is None:
+            found.append(Used(family, reference.name, settings, (pipeline,)))
+        elif pipeline not in one.pipelines:
+            found[found.index(one)] = replace(one, pipelines=(*one.pipelines, pipeline))
+    return found
+
+
+def _references(recipe: Recipe) -> list[tuple[str, str, MemberRef]]:
+    """(pipeline, family, reference)."""
+    found = []
+    for name, pipeline in recipe.pipelines.items():
+        found += [(name, "datasets", recipe.dataset)]
+        found += [(name, "normalizations", reference) for reference in recipe.preprocessing]
+        found += [(name, "networks", recipe.network_of(name)), (name, "objectives", pipeline.objective)]
+        found += [(name, "plugins", reference) for reference in pipeline.plugins]
+        found += [(name, "normalizations", reference) for reference in pipeline.normalizations]
+    return found

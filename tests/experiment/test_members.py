@@ -1,0 +1,26 @@
+"""What a recipe's members will be built with: given settings and defaults, one entry for pipelines that agree."""
+
+from __future__ import annotations
+
+from experiment_recipes import tiny
+from unshift.experiment.members import used_members
+
+
+def test_one_entry_for_pipelines_that_use_a_member_alike() -> None:
+    pipelines = {
+        "baseline": {"objective": "erm"},
+        "a": {"objective": "cqg", "normalizations": ["dcin"]},
+        "b": {"objective": {"name": "cqg", "passes": "one"}, "normalizations": [{"name": "dcin", "nearest": 2}]},
+    }
+    found = {(used.family, used.name, used.pipelines): used for used in used_members(tiny(pipelines=pipelines))}
+    assert [key for key in found if key[0] != "datasets"] == [
+        ("networks", "unet", ("baseline", "a", "b")),
+        ("objectives", "erm", ("baseline",)),
+        ("objectives", "cqg", ("a", "b")),
+        ("normalizations", "dcin", ("a",)),
+        ("normalizations", "dcin", ("b",)),
+    ]
+    assert found["objectives", "cqg", ("a", "b")].settings["agreement_weight"] == 1.0
+    assert found["normalizations", "dcin", ("a",)].settings["nearest"] == 1
+    assert found["normalizations", "dcin", ("b",)].settings["nearest"] == 2
+    assert found["networks", "unet", ("baseline", "a", "b")].settings["widths"] == [4, 8]
