@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from unshift.contracts import Objective
+from unshift.predict.predictor import evaluating
+from unshift.report.heat import heated
 from unshift.report.picture import eight_bit
 from unshift.train.loader import Loader, UnlabeledLoader
 from unshift.train.settings import Progress
@@ -25,8 +28,10 @@ def previewing(
     """A listener that writes ``previews/step_000250.png`` into the training's folder; without target images, nothing.
 
     An objective that has something to show has a method ``previews(source images, target images) -> [batch, column,
-    channel, height, width]``, images in [0, 1]. It is given the same images each time, those of the first step, and may
-    not draw random numbers, so that a training ends with the same weights whether it is looked at or not.
+    channel, height, width]``, images in [0, 1]. It is given the same images each time, those of the first step, in
+    evaluation mode, and may not draw random numbers, so that a training ends with the same weights whether it is looked
+    at or not. One that also has ``gaps`` (:mod:`unshift.experiment.watching`) gets two columns more: the gap over the
+    source image as the segmenter sees it, the last but one, and over the target image, the last.
     """
     show = getattr(objective, "previews", None)
     if show is None or unlabeled is None:
@@ -40,10 +45,26 @@ def previewing(
             images.extend(stream.batch(0).images[:ROWS] for stream in (loader, unlabeled))
         count = min(len(part) for part in images)
         device = next(objective.parameters()).device
-        shown = show(*(part[:count].to(device) for part in images)).cpu()
+        parts = [part[:count].to(device) for part in images]
+        with torch.no_grad(), evaluating(objective):
+            shown, gaps = show(*parts).cpu(), getattr(objective, "gaps", lambda *_: None)(*parts)
+        if gaps is not None:
+            shown = with_gaps(shown, [gap.cpu() for gap in gaps])
         write_sheet(folder / "previews" / f"step_{progress.step:06d}.png", shown)
 
     return listen
+
+
+def with_gaps(
+    shown: Float[Tensor, "row column channel height width"], gaps: Sequence[Float[Tensor, "row 1 height width"]]
+) -> Float[Tensor, "row more 3 height width"]:
+    """The columns, and the last two once more with their gaps drawn over them."""
+    kept = shown if shown.shape[2] == 3 else shown[:, :, :1].expand(-1, -1, 3, -1, -1)
+    drawn = []
+    for column, gap in zip(shown.unbind(1)[-2:], gaps, strict=True):
+        pictures = [heated(i.clamp(0, 1).float().numpy(), g[0].numpy()) for i, g in zip(column, gap, strict=True)]
+        drawn.append(torch.from_numpy(np.stack(pictures)) / 255)
+    return torch.cat([kept, torch.stack(drawn, dim=1)], dim=1)
 
 
 def write_sheet(path: Path, images: Float[Tensor, "row column channel height width"]) -> None:

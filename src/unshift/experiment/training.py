@@ -23,6 +23,7 @@ from unshift.experiment.events import Event, Job
 from unshift.experiment.previewing import previewing
 from unshift.experiment.record import Run
 from unshift.experiment.selecting import select_step, validator
+from unshift.experiment.watching import watching
 from unshift.networks.building import build_network
 from unshift.randomness import derive
 from unshift.recipe import MemberRef, Recipe, digest, load_config
@@ -65,6 +66,7 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     adapts = objective.setting.kind == "adaptation"
     loader = Loader(run.dataset, fold.train, **settings)
     unlabeled = UnlabeledLoader(run.dataset, fold.unlabeled, **settings) if adapts else None
+    held_out = Loader(run.dataset, fold.validation, **settings) if fold.validation else None
     show = previewing(objective, loader, unlabeled, folder)
 
     def listen(progress: Progress) -> None:
@@ -80,6 +82,7 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
         seed=seed,
         devices=run.devices,
         validate=validator(run, fold.validation, preprocessing),
+        watch=watching(objective, run.dataset.task, held_out, unlabeled),
         listener=listen,
     )
     run.note_training(pipeline, fold, seed, job.key)

@@ -78,9 +78,11 @@ def _truncate(file: Path, step: int) -> None:
 
 
 def _numbers(name: str, facts: Mapping[str, Any]) -> dict[str, float]:
-    """Label -> number of one event: ``train/dice``, ``validation/score``."""
+    """Label -> number of one event: ``train/dice``, ``validation/score`` and what was measured beside it."""
     if name == "validation":
-        return {"validation/score": facts["score"]}
+        return {"validation/score": facts["score"]} | {
+            f"validation/{label}": value for label, value in facts.get("measures", {}).items()
+        }
     if name != "step":
         return {}
     phase = facts["phase"]

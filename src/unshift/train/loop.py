@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +63,7 @@ def fit(  # noqa: PLR0913
     seed: int,
     devices: Devices | None = None,
     validate: Callable[[Objective], float] | None = None,
+    watch: Callable[[Objective], Mapping[str, float]] | None = None,
     unlabeled: UnlabeledLoader | None = None,
     listener: Callable[[Progress], None] | None = None,
 ) -> Trained:
@@ -79,6 +80,7 @@ def fit(  # noqa: PLR0913
         seed: decides batches and all random numbers. Initial weights are the caller's.
         devices: where to compute; default: one GPU if there is one, else the CPU.
         validate: objective in evaluation mode -> score on held-out source cases; higher is better.
+        watch: objective in evaluation mode -> what else to write into the journal beside each score; decides nothing.
         unlabeled: target images, for objectives of adaptation.
         listener: is told about progress after every step and before every validation.
 
@@ -102,7 +104,9 @@ def fit(  # noqa: PLR0913
         _require_agreement(fabric, decision)
         if fabric.is_global_zero:
             write_record(folder, description, decision)
-        training = _Training(objective, loader, unlabeled, config, folder, seed, fabric, decision, validate, listener)
+        training = _Training(
+            objective, loader, unlabeled, config, folder, seed, fabric, decision, validate, watch, listener
+        )
         return training.run()
 
 
@@ -119,6 +123,7 @@ class _Training:
     fabric: Fabric
     decision: Decision
     validate: Callable[[Objective], float] | None
+    watch: Callable[[Objective], Mapping[str, float]] | None
     listener: Callable[[Progress], None] | None
 
     def __post_init__(self) -> None:
@@ -201,13 +206,14 @@ class _Training:
         """Score the weights of this step on the first process; all learn the result."""
         assert self.validate is not None
         self._tell("validating")
-        score = float("nan")
+        score, measures = float("nan"), {}
         if self.fabric.is_global_zero:
             modes = {module: module.training for module in self.objective.modules()}
             self.objective.eval()
             try:
                 with torch.no_grad():
                     score = float(self.validate(self.objective))
+                    measures = dict(self.watch(self.objective)) if self.watch else {}
             finally:
                 for module, training in modes.items():
                     module.training = training
@@ -219,7 +225,8 @@ class _Training:
                 state.best_step, state.best_score, state.stale = state.step, score, 0
             else:
                 state.stale += 1
-        self._note("validation", score=score, best_step=state.best_step, seconds=self._seconds())
+        facts = {"measures": measures} if measures else {}
+        self._note("validation", score=score, best_step=state.best_step, seconds=self._seconds(), **facts)
 
     def _save(self) -> None:
         """Write a checkpoint of this step, then remove what it replaces."""
