@@ -97,7 +97,9 @@ def test_every_deviation_is_named_at_once(download: Path, tmp_path: Path) -> Non
         ("wrong grey level", wrong.name),
     ]
     assert ("extra folder", "Domain5") in kinds(done.problems, "warning")
-    with pytest.raises(DataError, match="no such file; it is written when the preparation is complete"):
+    with pytest.raises(
+        DataError, match="not prepared to its end; cases.csv is required.*is written when the preparation is complete"
+    ):
         open_dataset("fundus", tmp_path / "fundus").cases(SITES[3])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from public_packages import write_fundus
 from unshift.config import parse
 from unshift.datasets.fundus import MEMBER
-from unshift.datasets.prepared import TABLE
+from unshift.datasets.opening import open_dataset
+from unshift.datasets.prepared import JOURNAL, TABLE, owner
 from unshift.datasets.preparing import prepare
+from unshift.datasets.riga_plus import MEMBER as RIGA
+from unshift.errors import DataError
 
 
 @pytest.fixture
@@ -27,8 +31,21 @@ def test_recognized_with_all_tables_and_no_other_domain(root: Path) -> None:
     assert MEMBER.settings_of(root) == {}
     assert not MEMBER.is_download(root) and MEMBER.is_download(root.parent / "d")
     (root / "RIM-ONE-r3" / TABLE).unlink()
+    (root / JOURNAL).unlink()
     assert MEMBER.settings_of(root) is None
     assert [(p.kind, p.file.parent.name) for p in scan(root).errors] == [("missing table", "RIM-ONE-r3")]
+
+
+def test_an_unfinished_preparation_is_known_by_its_journal_and_not_opened_as_any_folder(tmp_path: Path) -> None:
+    download = write_fundus(tmp_path / "d")
+    shutil.rmtree(download / "Domain3")
+    prepare(MEMBER, download, tmp_path / "p")
+    assert MEMBER.settings_of(tmp_path / "p") == {} and RIGA.settings_of(tmp_path / "p") is None
+    with pytest.raises(DataError, match=r"was not prepared to its end; cases.csv is required.*data prepare` again"):
+        len(open_dataset(tmp_path / "p").domains)
+    assert owner(tmp_path / "p") == "fundus" and owner(download) is None
+    (tmp_path / "p" / JOURNAL).write_text("{", encoding="utf-8")
+    assert owner(tmp_path / "p") is None
 
 
 def test_the_table_gives_patients_and_splits(root: Path) -> None:

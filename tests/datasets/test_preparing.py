@@ -51,7 +51,7 @@ def test_stopped_it_goes_on(download: Path, tmp_path: Path, cut: int) -> None:
 
     with pytest.raises(Stop):
         prepare(MEMBER, download, tmp_path / "p", listener=pull)
-    assert not list((tmp_path / "p").rglob(TABLE)) and MEMBER.settings_of(tmp_path / "p") is None
+    assert not list((tmp_path / "p").rglob(TABLE)) and MEMBER.is_unfinished(tmp_path / "p")
     journal = tmp_path / "p" / JOURNAL
     if cut:  # the machine stopped in the middle of a line
         journal.write_bytes(journal.read_bytes()[:-cut])
@@ -110,6 +110,8 @@ def test_nothing_else_is_overwritten(download: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="lies in the download"):
             prepare(MEMBER, download, place)
     prepare(MEMBER, download, tmp_path / "p")
+    with pytest.raises(DataError, match="was prepared already, as 'fundus'; the unpacked download is required"):
+        prepare(MEMBER, tmp_path / "p", tmp_path / "again")
     with pytest.raises(DataError, match="was prepared as 'fundus', not as 'prostate'"):
         prepare(PROSTATE, write_prostate(tmp_path / "volumes", cases=1), tmp_path / "p")
     shutil.rmtree(tmp_path / "p")

@@ -55,7 +55,7 @@ def draw_partners(
         raise ProtocolError(
             f"Amplitudes and styles are mixed between domains: a batch of {count} images holds "
             f"{f'only {names[0]!r}' if domains else 'one image'}; images of two source domains are required. "
-            "Set train.sampling: balanced, and train.batch_size to at least the number of source domains."
+            "Train on two domains or more, set train.sampling: balanced, and train.batch_size to at least their number."
         )
     first, second = uniform(generator, (2, count), 0, 1).tolist()
     partners = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,8 @@ from unshift.errors import DataError
 from unshift.sample import Case
 
 TABLE = "cases.csv"
+JOURNAL = ".prepared.jsonl"
+"""Of a preparation: its first line says of which dataset, the others which cases are done."""
 LEAK_COLUMN = "leak"
 """Stands in the table of a domain whose test cases are also trained on, where that was accepted."""
 PREPARED_TREE = """\
@@ -80,10 +83,19 @@ class PreparedFolders(PairedFolders):
 
     @classmethod
     def settings_of(cls, root: Path) -> dict[str, Any] | None:
-        """Recognized by its domains, all of them and no other, each with its table."""
+        """Recognized by its domains, all of them and no other, each with its table; unfinished, by its journal."""
+        if cls.is_unfinished(root):
+            return {}
         settings = super().settings_of(root)
         complete = settings is not None and all((root / domain / TABLE).is_file() for domain in cls.published)
         return settings if complete else None
+
+    @classmethod
+    def is_unfinished(cls, root: Path) -> bool:
+        """Whether a preparation of this dataset was stopped in ``root``, or found errors there."""
+        there = [domain for domain in cls.published if is_folder(root / domain / "images")]
+        lacking = not there or any(not (root / domain / TABLE).is_file() for domain in there)
+        return lacking and owner(root) == cls.__module__.rpartition(".")[2]
 
     @classmethod
     def is_download(cls, root: Path) -> bool:
@@ -104,6 +116,12 @@ class PreparedFolders(PairedFolders):
     def _domains(self) -> tuple[str, ...]:
         if self.is_download(self.folder):
             raise self.unprepared(self.folder)
+        if self.is_unfinished(self.folder):
+            raise DataError(
+                f"{self.root}: was not prepared to its end; {TABLE} is required in every domain's folder, and is "
+                "written when the preparation is complete. Run the same `unshift data prepare` again: it goes on where "
+                "it stopped, and says what is missing."
+            )
         return super()._domains()
 
     def _domain(self, domain: str) -> tuple[list[Case], list[Problem]]:
@@ -131,6 +149,16 @@ class PreparedFolders(PairedFolders):
 
 def _with_row(case: Case, row: Row) -> Case:
     return replace(case, patient=row.patient, split=row.split, metadata=row.metadata)
+
+
+def owner(root: Path) -> str | None:
+    """The dataset of which ``root`` was prepared, by its journal; None where there is none that can be read."""
+    try:
+        with (root / JOURNAL).open(encoding="utf-8") as stream:
+            found = json.loads(stream.readline())
+    except (OSError, ValueError):
+        return None
+    return found.get("dataset") if isinstance(found, dict) else None
 
 
 def _is_leaking(table: Path) -> bool:

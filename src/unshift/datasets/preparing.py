@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from unshift.datasets.listing import entries, is_folder
-from unshift.datasets.prepared import LEAK_COLUMN, TABLE, PreparedFolders
+from unshift.datasets.prepared import JOURNAL, LEAK_COLUMN, TABLE, PreparedFolders, owner
 from unshift.datasets.problem import Problem
 from unshift.datasets.survey import Count, Item, Survey
 from unshift.errors import DataError
 from unshift.formats.files import read_bytes, write_bytes
 
-JOURNAL = ".prepared.jsonl"
 _VERSION = 1
 """Of what conversion does; a journal of another one is done again."""
 
@@ -75,6 +74,11 @@ def prepare(
         DataError: ``source`` is not the download; ``output`` holds something else, or lies in ``source``.
     """
     name = member.__module__.rpartition(".")[2]
+    if owner(source) is not None:
+        raise DataError(
+            f"{source}: was prepared already, as {owner(source)!r}; the unpacked download is required. Give that as "
+            "--from, or use this folder as it is."
+        )
     survey = member.survey(source)
     done = _claim(output, survey.root, name)
     problems = list(survey.problems)
@@ -184,9 +188,12 @@ def _claim(output: Path, root: Path, name: str) -> dict[str, dict[str, Any]]:
         write_bytes(journal, (json.dumps({"dataset": name}) + "\n").encode())
         return {}
     lines = [_parsed(line) for line in journal.read_text(encoding="utf-8").splitlines()]
-    owner = (lines[0] or {}).get("dataset") if lines else None
-    if owner != name:
-        raise DataError(f"{output}: was prepared as {owner!r}, not as {name!r}. Give another --output.")
+    before = (lines[0] or {}).get("dataset") if lines else None
+    if before != name:
+        raise DataError(
+            f"{output}: was prepared as {before!r}, not as {name!r}; a new folder, or one of the same dataset, is "
+            "required. Give another --output."
+        )
     known = {line["case"]: line for line in lines[1:] if line is not None}
     if None in lines:  # else the next line would be written behind the half one
         _write_journal(output, name, known)
