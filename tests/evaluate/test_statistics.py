@@ -9,7 +9,7 @@ import pytest
 from unshift.errors import UnknownName
 from unshift.evaluate.bootstrap import draw
 from unshift.evaluate.score import EvaluateConfig, to_frame
-from unshift.evaluate.statistics import false_alarms, pooled, summarize, worst_rows
+from unshift.evaluate.statistics import false_alarms, pooled, ranks, summarize, worst_rows
 
 MEANS = {("base", "A"): 0.9, ("base", "B"): 0.6, ("base", "C"): 0.7, ("new", "A"): 0.88, ("new", "B"): 0.75}
 MEANS |= {("new", "C"): 0.71}
@@ -162,6 +162,31 @@ def test_worst_domain_and_worst_tenth_of_patients(row) -> None:
     # 20 patients, so the worst 2: c0 with a mean of 0.45, and b0 with 0.5
     assert found.loc["worst decile", ["where", "n"]].tolist() == ["C, B", 2]
     assert found.loc["worst decile", "value"] == pytest.approx((0.45 + 0.5) / 2)
+
+
+def test_ranks_by_hand(row) -> None:
+    """On B a beats b beats c by their means; on C a and b are equal; c's second patient on C was never scored."""
+    values = {"a": (0.9, 0.5, 0.6), "b": (0.7, 0.6, 0.6), "c": (0.8, 0.1, 0.9)}
+    frame = to_frame([row(name, "B", "x", v[0]) for name, v in values.items()]
+                     + [row(name, "B", "y", v[1]) for name, v in values.items()]
+                     + [row(name, "C", "z", v[2]) for name, v in values.items()]
+                     + [row(name, "C", "w", 0.6) for name in "ab"])  # fmt: skip
+    found = ranks(frame).set_index(["row", "pipeline"])
+    assert found.loc["B", "rank"].to_dict() == {"a": 1, "b": 2, "c": 3}
+    assert found.loc["C", "rank"].to_dict() == {"a": 2.5, "b": 2.5, "c": 1}
+    assert found.loc["all domains", "rank"].to_dict() == {"a": 1.75, "b": 2.25, "c": 2}
+    x, y, z = {"a": 1, "b": 3, "c": 2}, {"a": 2, "b": 1, "c": 3}, {"a": 2.5, "b": 2.5, "c": 1}
+    assert found.loc["all patients", "rank"].to_dict() == pytest.approx({n: (x[n] + y[n] + z[n]) / 3 for n in "abc"})
+    assert found.xs("a", level="pipeline")["n"].to_dict() == {"B": 2, "C": 2, "all domains": 2, "all patients": 3}
+
+
+def test_the_smallest_distance_is_the_first_and_seen_domains_do_not_count(row) -> None:
+    rows = [row(n, "B", "x", v, metric="hd95", unit="mm") for n, v in (("a", 9.0), ("b", 2.0))]
+    rows += [row(n, "A", "x", v, metric="hd95", unit="mm", seen=True) for n, v in (("a", 1.0), ("b", 8.0))]
+    found = ranks(to_frame(rows))
+    assert found[found["row"] == "B"].set_index("pipeline")["rank"].to_dict() == {"a": 2, "b": 1}
+    assert "A" not in set(found["row"])
+    assert ranks(to_frame([row("p", "A", "x", 0.1, seen=True)])).empty
 
 
 def test_the_worst_distances_are_the_largest(row) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 from unshift.evaluate.statistics import worst_rows
 from unshift.report.grid import Cell
 from unshift.report.table import all_tables
-from unshift.report.weakness import alarm_table, recovery_table, weakness_tables, worst_table
+from unshift.report.weakness import alarm_table, rank_table, recovery_table, weakness_tables, worst_table
 
 
 def test_worst_rows_by_hand(make_report: Any) -> None:
@@ -72,5 +72,13 @@ def test_false_alarms_are_counted(make_report: Any) -> None:
 def test_only_what_was_computed_and_is_not_empty_is_shown(make_report: Any, full_report: Any) -> None:
     assert weakness_tables(make_report()) == []
     report = make_report(worst=worst_rows(full_report.scores), false_alarms=pd.DataFrame())
-    assert [t.name for t in weakness_tables(report)] == ["worst"]
-    assert "worst" in [t.name for t in all_tables(report)]
+    assert [t.name for t in weakness_tables(report)] == ["worst", "ranks"]
+    assert {"worst", "ranks"} < {t.name for t in all_tables(report)}
+
+
+def test_ranks_of_scores(full_report: Any) -> None:
+    table = rank_table(full_report)
+    assert [c.label for c in table.columns] == ["vendor B", "vendor C", "all domains", "all patients"]
+    ranked = {row.head: [cell.text for cell in row.cells] for row in table.rows}
+    assert ranked["augmented"][:3] == ["1", "1", "1"] and ranked["equalized"][0] == "3"
+    assert ranked["baseline"][0] == "2" and "1 is best" in table.caption

@@ -1,4 +1,4 @@
-"""Scores to tables: means with intervals, pooled rows, worst rows, false alarms.
+"""Scores to tables: means with intervals, pooled rows, worst rows, ranks, false alarms.
 
 Every interval is a percentile bootstrap of patients (:mod:`unshift.evaluate.bootstrap`). Rows of upper-bound folds
 never enter; they serve :func:`unshift.evaluate.recovery.gap_recovery`.
@@ -20,7 +20,7 @@ from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.score import EvaluateConfig
 from unshift.metrics.policy import METRICS
 
-__all__ = ["compare", "false_alarms", "gap_recovery", "pooled", "summarize", "worst_rows"]
+__all__ = ["compare", "false_alarms", "gap_recovery", "pooled", "ranks", "summarize", "worst_rows"]
 
 _MEANS = ["mean", "low", "high"]
 _COUNTS = ["n_scored", "n_undefined", "n_missing", "n_patients"]
@@ -89,17 +89,10 @@ def worst_rows(frame: pd.DataFrame, *, metric: str | None = None, region: str | 
     Raises:
         UnknownName: no such metric or region in the frame.
     """
-    rows = held_out(frame)
-    metric = _known("metric", metric, rows)
-    region = _known("region", region, rows)
-    chosen = rows[(rows["metric"] == metric) & (rows["region"] == region) & ~rows["seen"] & rows["value"].notna()]
-    sign = METRICS[metric].sign
+    values, sign = _unseen(frame, metric, region)
     table = []
-    for pipeline in rows["pipeline"].unique():
-        part = chosen[chosen["pipeline"] == pipeline]
-        if part.empty:
-            continue
-        cases = part.groupby(["domain", "patient", "case"])["value"].mean()
+    for pipeline in values.index.unique("pipeline"):
+        cases = values.xs(pipeline, level="pipeline")
         domains = cases.groupby("domain").agg(["mean", "size"])
         place = (domains["mean"] * sign).idxmin()
         table.append((pipeline, False, "worst domain", place, domains.loc[place, "mean"], domains.loc[place, "size"]))
@@ -108,6 +101,39 @@ def worst_rows(frame: pd.DataFrame, *, metric: str | None = None, region: str | 
         where = ", ".join(dict.fromkeys(worst.index.get_level_values("domain")))
         table.append((pipeline, False, "worst decile", where, worst.mean(), len(worst)))
     return pd.DataFrame(table, columns=["pipeline", "seen", "row", "where", "value", "n"])
+
+
+def ranks(frame: pd.DataFrame, *, metric: str | None = None, region: str | None = None) -> pd.DataFrame:
+    """Place of each pipeline among all on unseen domains, 1 the best; equal values share the mean of their places.
+
+    Args:
+        frame, metric, region: as :func:`worst_rows`.
+
+    Returns:
+        Columns pipeline, row, rank, n. Rows: each domain, where means over cases are ranked (n cases); ``all domains``,
+        the mean of these ranks (n domains); ``all patients``, the mean over patients of the ranks of their own means (n
+        patients). Domains and patients without a value for every pipeline are left out.
+
+    Raises:
+        UnknownName: no such metric or region in the frame.
+    """
+    values, sign = _unseen(frame, metric, region)
+    order, table = list(values.index.unique("pipeline")), []
+    places = values.index.unique("domain")
+    domains = _of_all(sign * values, order, ["domain"]).reindex(places).dropna().rank(axis=1, ascending=False)
+    patients = _of_all(sign * values, order, ["domain", "patient"]).rank(axis=1, ascending=False)
+    cases = values.groupby(["pipeline", "domain"]).size()
+    for pipeline in order if len(domains) else ():
+        table += [(pipeline, place, rank, cases[pipeline, place]) for place, rank in domains[pipeline].items()]
+        table.append((pipeline, "all domains", domains[pipeline].mean(), len(domains)))
+        table.append((pipeline, "all patients", patients[pipeline].mean(), len(patients)))
+    return pd.DataFrame(table, columns=["pipeline", "row", "rank", "n"])
+
+
+def _of_all(values: pd.Series, pipelines: list[str], keys: list[str]) -> pd.DataFrame:
+    """Means over cases by ``keys``, a column for each pipeline; what one of them lacks is left out."""
+    means = {name: values.xs(name, level="pipeline").groupby(keys).mean() for name in pipelines}
+    return pd.DataFrame(means).dropna()
 
 
 def false_alarms(frame: pd.DataFrame) -> pd.DataFrame:
@@ -196,6 +222,15 @@ def _ordered(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     rest = [name for name in table.columns if name not in {*COLUMN, "domain", "seen", *_MEANS, *_COUNTS}]
     columns = ["pipeline", "domain", "seen", "region", "metric", "unit", *_MEANS, *_COUNTS, *rest]
     return table.loc[place, columns].reset_index(drop=True)
+
+
+def _unseen(frame: pd.DataFrame, metric: str | None, region: str | None) -> tuple[pd.Series, int]:
+    """A metric's values on unseen domains by pipeline, domain, patient and case, seeds averaged; and its sign."""
+    rows = held_out(frame)
+    metric, region = _known("metric", metric, rows), _known("region", region, rows)
+    chosen = rows[(rows["metric"] == metric) & (rows["region"] == region) & ~rows["seen"] & rows["value"].notna()]
+    values = chosen.groupby(["pipeline", "domain", "patient", "case"], sort=False)["value"].mean()
+    return values, METRICS[metric].sign
 
 
 def _known(kind: str, name: str | None, rows: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Tables beside the means: where each pipeline is weakest, the part of the gap it recovers, its false alarms."""
+"""Tables beside the means: where pipelines are weakest, their ranks, the part of the gap recovered, false alarms."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from unshift.evaluate.statistics import ranks
 from unshift.report.caption import baseline_name, bootstrap, conditions
 from unshift.report.content import Report
 from unshift.report.grid import Cell, Column, Row, Table
@@ -14,9 +15,12 @@ from unshift.report.number import UNDEFINED, interval, plain, title, unit_name
 
 
 def weakness_tables(report: Report) -> list[Table]:
-    """Worst rows, gap recovery and false alarms: those that were computed and are not empty."""
+    """Worst rows, ranks, gap recovery and false alarms: those that were computed and are not empty."""
     made = ((report.worst, worst_table), (report.recovery, recovery_table), (report.false_alarms, alarm_table))
-    return [make(report) for frame, make in made if frame is not None and len(frame)]
+    found = [make(report) for frame, make in made if frame is not None and len(frame)]
+    if report.worst is not None and len(report.pipelines) > 2:
+        found.insert(1, rank_table(report))
+    return found
 
 
 def worst_table(report: Report) -> Table:
@@ -37,6 +41,23 @@ def worst_table(report: Report) -> Table:
     return _table(
         "worst", "Where it is weakest", caption, frame, cells, columns=[(kind, kind) for kind in kinds], report=report
     )
+
+
+def rank_table(report: Report) -> Table:
+    """Each pipeline's place on every unseen domain, and its mean over domains and over patients."""
+    frame = ranks(report.scores, metric=report.metric, region=report.headline_region)
+    cells = {
+        (str(r["pipeline"]), str(r["row"])): Cell(f"{r['rank']:.1f}".removesuffix(".0"), (f"n {int(r['n'])}",))
+        for _, r in frame.iterrows()
+    }
+    caption = (
+        f"Rank by {title(report.metric)}{_in_region(report)} among the {len(report.pipelines)} pipelines on unseen "
+        "domains, 1 is best: of the mean over each domain's cases (n cases), the mean of these ranks (n domains), and "
+        "the mean over patients of the rank for each (n patients). A rank says nothing about the size of a difference. "
+        f"{conditions(report)}"
+    )
+    columns = [(row, row) for row in map(str, frame["row"].unique())]
+    return _table("ranks", "Ranks", caption, frame, cells, columns=columns, report=report)
 
 
 def recovery_table(report: Report) -> Table:
