@@ -11,7 +11,10 @@ import pytest
 from experiment_recipes import TINY, tiny
 from unshift.errors import ConfigError
 from unshift.evaluate.score import EvaluateConfig, to_frame
-from unshift.experiment.replay import ALL, HONEST, replay, table, variants
+from unshift.experiment.events import Event
+from unshift.experiment.replay import ALL, HONEST, marks, planned, replay, table, variants
+from unshift.experiment.run import prepare
+from unshift.report.caption import ORACLE
 from unshift.sample import Score, Task
 
 PICTURES = Task(3, ("background", "rim", "cup"), {"disc": frozenset({1, 2}), "cup": frozenset({2})})
@@ -31,6 +34,19 @@ def test_switches_are_those_that_concern_the_task() -> None:
     assert (every.evaluate.distances, every.selection, every.train.keep) == ("voxels", "oracle", "all")
     assert every.evaluate.metrics == tiny().evaluate.metrics and every.train.steps == 6
     assert len({recipe.name for recipe in found.values()}) == len(found)
+    assert found["slices"].description == "tiny [replay of ram_dsir_2022: slices]"
+    assert [len(marks(recipe)) for recipe in found.values()] == [0, 1, 1, 1, 1, 4]
+    assert marks(found["checkpoint"]) == (ORACLE,) and ORACLE in marks(every)
+
+
+def test_jobs_are_named_after_their_switch_and_shared_trainings_stand_once(tmp_path: Path) -> None:
+    recipe = tiny(pipelines={"baseline": TINY["pipelines"]["baseline"]})
+    current, folds = prepare(recipe, root=None, runs=tmp_path, record=False)
+    work = planned(current, folds, variants(recipe, "ram_dsir_2022", current.dataset.task))
+    trained = [job.name for job in work if job.kind == "train"]
+    assert trained == [f"{switch} · train baseline · B · seed 0" for switch in (HONEST, "checkpoint")]
+    switches = list(variants(recipe, "ram_dsir_2022", current.dataset.task))
+    assert [job.name for job in work if job.kind == "test"] == [f"{s} · test baseline · B · seed 0" for s in switches]
 
 
 def test_a_switch_that_is_on_already_is_refused() -> None:
@@ -58,20 +74,25 @@ def test_differences_are_means_over_domains_of_paired_cases() -> None:
     assert dice["replayed"] == pytest.approx((0.75 + 0.2) / 2)
     assert dice["difference"] == pytest.approx((0.15 - 0.1) / 2)
     assert dice["low"] <= dice["difference"] <= dice["high"]
-    assert (asd["honest"], asd["replayed"], asd["unit"]) == (4.0, 7.0, "px")
+    assert (asd["honest"], asd["honest_unit"], asd["replayed"], asd["unit"]) == (4.0, "mm", 7.0, "px")
     assert np.isnan(asd["difference"])
 
 
 @pytest.mark.slow
 def test_one_call_runs_both_on_shared_trainings(tmp_path: Path) -> None:
     recipe = tiny(pipelines={"baseline": TINY["pipelines"]["baseline"]})
-    done = replay(recipe, "ram_dsir_2022", runs=tmp_path)
+    heard: list[Event] = []
+    done = replay(recipe, "ram_dsir_2022", runs=tmp_path, listener=heard.append)
+    current, folds = prepare(recipe, root=None, runs=tmp_path, record=False)
+    work = planned(current, folds, variants(recipe, "ram_dsir_2022", current.dataset.task))
+    assert {job.name for job in work} < {event.job for event in heard}
     assert {"batch_norm", "checkpoint"} <= set(done.results)
     assert len(list((tmp_path / "trainings").iterdir())) == 2, "one for all, one whose weights were all kept"
     switches = list(done.table["switch"].unique())
     assert switches == [name for name in done.results if name != HONEST]
     stored = pd.read_csv(done.file)
     assert list(stored.columns) == list(done.table.columns) and len(stored) == len(done.table)
+    assert stored["replay"].str.len().min() > 20 and ORACLE in set(stored["replay"])
     dice = done.table[done.table["metric"] == "dice"]
     np.testing.assert_allclose(dice["difference"], dice["replayed"] - dice["honest"], atol=1e-9)
     assert "REPLAY" in done.results["batch_norm"].report.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.members import used_members
 from unshift.experiment.record import Run
-from unshift.experiment.replay import Protocol, replay
+from unshift.experiment.replay import ALL, HONEST, Protocol, marks, planned, replay, variants
 from unshift.experiment.run import Result, execute, jobs, prepare, require_repairs
 from unshift.metrics.policy import METRICS
 from unshift.recipe import Recipe, read_recipe
@@ -60,14 +61,18 @@ def bench(
         raise ConfigError(f"--size, --full: found with the recipe {recipe}; they belong to `unshift bench {WORD}`.")
     loaded = read_recipe(recipe, overrides=settings)
     devices = Devices(accelerator=accelerator)
-    current, plan = prepare(loaded, root=data, runs=runs, devices=devices, record=not dry_run)
-    work = jobs(current, plan)
+    record = not dry_run and protocol is None  # a replay writes its own, once its switches are known to be off
+    current, plan = prepare(loaded, root=data, runs=runs, devices=devices, record=record)
+    tried = variants(loaded, protocol, current.dataset.task) if protocol else {}
+    work = planned(current, plan, tried) if protocol else jobs(current, plan)
     if dry_run:
         require_repairs(current, plan)
         show_plan(current, plan, work, as_json=as_json)
+        if protocol and not as_json:
+            show_switches(protocol, {name: " ".join(marks(v)) for name, v in tried.items() if name != HONEST})
         return
     if protocol:
-        show_replay(current, protocol, root=data, as_json=as_json)
+        show_replay(current, protocol, work, root=data, as_json=as_json)
         return
     with Bars(work) as bars:
         result = execute(replace(current, listener=bars), plan)
@@ -101,9 +106,9 @@ def show_members(recipe: Recipe) -> None:
         output.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def show_replay(current: Run, protocol: Protocol, *, root: Path | None, as_json: bool) -> None:
+def show_replay(current: Run, protocol: Protocol, work: list[Job], *, root: Path | None, as_json: bool) -> None:
     """Run the recipe under both protocols; what each switch changes, and where the reports are."""
-    with Bars([]) as bars:
+    with Bars(work) as bars:
         done = replay(
             current.recipe, protocol, root=root, runs=current.folder.parent, devices=current.devices, listener=bars
         )
@@ -113,19 +118,28 @@ def show_replay(current: Run, protocol: Protocol, *, root: Path | None, as_json:
         return
     for (region, metric), part in done.table.groupby(["region", "metric"], sort=False):
         points = 100 if METRICS[metric].better == "higher" else 1
+        unit = "points" if points == 100 else part["honest_unit"].iloc[0]
         lines = []
         for row in part.itertuples():
             interval = f"{points * row.difference:+.1f} [{points * row.low:+.1f}, {points * row.high:+.1f}]"
-            difference = interval if row.difference == row.difference else f"other unit ({row.unit})"
+            difference = interval if row.unit == row.honest_unit else f"in {row.unit}, not {row.honest_unit}"
             lines.append(
                 (row.pipeline, row.switch, f"{points * row.honest:.1f}", f"{points * row.replayed:.1f}", difference)
             )
-        table(
-            f"{metric} of {region}, unseen domains", ("pipeline", protocol, "honest", "replayed", "difference"), lines
-        )
+        header = ("pipeline", protocol, "honest", "replayed", "difference")
+        table(f"{metric} of {region}, unseen domains, {unit}", header, lines)
+    show_switches(protocol, dict(zip(done.table["switch"], done.table["replay"], strict=True)))
     output.print(f"\nTable: {done.file}", soft_wrap=True, highlight=False)
     for switch, result in done.results.items():
         output.print(f"Report, {switch}: {result.report}", soft_wrap=True, highlight=False)
+
+
+def show_switches(protocol: Protocol, marks: Mapping[str, str]) -> None:
+    """What every switch of a protocol does."""
+    output.print(f"\nREPLAY of {protocol}, not our protocol:", highlight=False)
+    for switch, said in marks.items():
+        if switch != ALL:
+            output.print(f"  {switch}: {said}", highlight=False)
 
 
 def show_result(result: Result, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ changes nothing but itself; only ``checkpoint`` needs trainings that kept the we
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +18,17 @@ from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError
 from unshift.evaluate.comparison import differences
 from unshift.evaluate.files import write_whole
+from unshift.evaluate.fold import Fold
+from unshift.evaluate.replay import replayed
 from unshift.evaluate.score import EvaluateConfig
 from unshift.evaluate.statistics import pooled
-from unshift.experiment.events import Listener, silence
-from unshift.experiment.run import Result, run
+from unshift.experiment.events import Job, Listener, silence
+from unshift.experiment.record import Run
+from unshift.experiment.run import Result, jobs, run
 from unshift.metrics.policy import METRICS
 from unshift.predict.threshold import nested
 from unshift.recipe import Recipe, parse_recipe
+from unshift.report.caption import ORACLE
 from unshift.sample import Task
 from unshift.train.devices import Devices
 
@@ -39,12 +43,19 @@ _SWITCHES: Mapping[Protocol, Mapping[str, Mapping[str, Any]]] = {
         "checkpoint": {"selection": "oracle", "train": {"keep": "all"}},
     }
 }
-_COLUMNS = ("pipeline", "switch", "region", "metric", "unit", "honest", "replayed", "difference", "low", "high", "n")
+_VALUES = ("honest", "honest_unit", "replayed", "unit", "difference", "low", "high", "n")
+_COLUMNS = ("pipeline", "switch", "region", "metric", *_VALUES)
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Runs by switch (``honest`` first, ``all`` last), and :func:`table` of them as a frame and as a file."""
+    """What :func:`replay` did.
+
+    Args:
+        results: runs by switch, ``honest`` first, ``all`` last.
+        table: :func:`table` of them, with the column ``replay``: the marks of the row's switch.
+        file: the same as CSV.
+    """
 
     results: Mapping[str, Result]
     table: pd.DataFrame
@@ -70,17 +81,37 @@ def replay(
     task = open_dataset(recipe.dataset.name, root, recipe.dataset.settings).task
     plan = variants(recipe, protocol, task)
     results = {
-        switch: run(variant, root=root, runs=runs, devices=devices, listener=listener)
+        switch: run(variant, root=root, runs=runs, devices=devices, listener=_named(switch, listener))
         for switch, variant in plan.items()
     }
     found = table({switch: result.scores for switch, result in results.items()}, config=recipe.evaluate)
+    found["replay"] = found["switch"].map({switch: " ".join(marks(variant)) for switch, variant in plan.items()})
     file = results[HONEST].folder / "tables" / f"{protocol}.csv"
     write_whole(file, lambda draft: found.to_csv(draft, index=False, lineterminator="\n"))
     return Replay(results, found, file)
 
 
+def planned(current: Run, plan: list[Fold], recipes: Mapping[str, Recipe]) -> list[Job]:
+    """The jobs of all recipes of :func:`variants`, named after the switch; a shared training stands once."""
+    found: dict[str, Job] = {}
+    for switch, recipe in recipes.items():
+        variant = replace(current, recipe=recipe, folder=current.folder.with_name(recipe.name))
+        for job in jobs(variant, plan):
+            key = job.key if job.kind == "train" else f"{switch} {job.key}"
+            found.setdefault(key, replace(job, name=_name(switch, job.name)))
+    return list(found.values())
+
+
+def _name(switch: str, job: str) -> str:
+    return f"{switch} · {job}"
+
+
+def _named(switch: str, listener: Listener) -> Listener:
+    return lambda event: listener(replace(event, job=_name(switch, event.job)))
+
+
 def variants(recipe: Recipe, protocol: Protocol, task: Task) -> dict[str, Recipe]:
-    """``honest``, each switch alone, ``all``: recipes whose names end in the switch's.
+    """``honest``, each switch alone, ``all``: recipes whose names and descriptions end in the switch's.
 
     Left out are switches that cannot concern the task: thresholds on volumes (the authors take the most probable class
     there) and on regions that do not contain one another; slices and voxels of pictures.
@@ -99,11 +130,18 @@ def variants(recipe: Recipe, protocol: Protocol, task: Task) -> dict[str, Recipe
     changes = {name: [change] for name, change in switches.items()} | {ALL: list(switches.values())}
     found = {HONEST: recipe}
     for name, parts in changes.items():
-        document = {**plain, "name": f"{recipe.name}-{protocol}-{name}"}
+        said = f"{recipe.description or recipe.name} [replay of {protocol}: {name}]"
+        document = {**plain, "name": f"{recipe.name}-{protocol}-{name}", "description": said}
         for part in parts:
             document = _changed(document, part)
         found[name] = parse_recipe(document, where=f"{recipe.name} with {name} of {protocol}")
     return found
+
+
+def marks(recipe: Recipe) -> tuple[str, ...]:
+    """One sentence for each thing in which a recipe leaves the honest protocol."""
+    oracle = (ORACLE,) if recipe.selection == "oracle" else ()
+    return (*replayed(recipe.predict, recipe.evaluate), *oracle)
 
 
 def table(scores: Mapping[str, pd.DataFrame], *, config: EvaluateConfig) -> pd.DataFrame:
@@ -114,9 +152,9 @@ def table(scores: Mapping[str, pd.DataFrame], *, config: EvaluateConfig) -> pd.D
         config: resamples and confidence.
 
     Returns:
-        Columns pipeline, switch, region, metric, unit (of the replay), honest and replayed (means over domains of the
-        means over cases), difference with its interval low … high (paired by case, patients resampled), n (cases).
-        The difference is NaN where the unit changed: mm and voxels are not subtracted.
+        Columns pipeline, switch, region, metric; honest and replayed (means over domains of the means over cases), each
+        with its unit; difference with its interval low … high (paired by case, patients resampled); n (cases). The
+        difference is NaN where the unit changed: mm and voxels are not subtracted.
     """
     honest = scores[HONEST]
     means = {switch: _means(frame, config) for switch, frame in scores.items()}
@@ -124,7 +162,8 @@ def table(scores: Mapping[str, pd.DataFrame], *, config: EvaluateConfig) -> pd.D
     for switch in (name for name in scores if name != HONEST):
         for (pipeline, region, metric), row in means[switch].iterrows():
             before = means[HONEST].loc[(pipeline, region, metric)]
-            cells = {"honest": before["mean"], "replayed": row["mean"], "unit": row["unit"], "n": int(row["n_scored"])}
+            cells = {"honest": before["mean"], "honest_unit": before["unit"], "replayed": row["mean"]}
+            cells |= {"unit": row["unit"], "n": int(row["n_scored"])}
             rows.append({"pipeline": pipeline, "switch": switch, "region": region, "metric": metric, **cells})
     found = pd.DataFrame(rows)
     made = pd.concat([_differences(honest, f, s, config) for s, f in scores.items() if s != HONEST])
