@@ -242,7 +242,7 @@ def test_files_that_fit_one_by_one_but_not_together_are_refused_unread(
     monkeypatch.setitem(MOST_BYTES, "all", sum(sizes))
     load_bundle(tmp_path / name)
     monkeypatch.setitem(MOST_BYTES, "all", sum(sizes) - 1)
-    monkeypatch.setattr("unshift.export.bundle._verified", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr("unshift.export.bundle.verified", lambda *_: pytest.fail("a file was read"))
     assert max(sizes) < sum(sizes) - 1
     with pytest.raises(BundleError, match="are read. That is no bundle"):
         load_bundle(tmp_path / name)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from unshift.errors import BundleError
 from unshift.normalizations.bank import Bank, Entry
 from unshift.normalizations.similar import Similar
 
@@ -56,6 +57,8 @@ def test_a_state_brings_it_back(similar: Similar) -> None:
     state, texts = similar.tensors(), similar.texts()
     assert state.keys() == Similar.keys(texts, is_approximate=False)
     assert Similar.keys({}, is_approximate=True) == set()
+    with pytest.raises(BundleError, match=r"lacks \['flawed'\]"):
+        Similar.load(state, {name: value for name, value in texts.items() if name != "flawed"})
     again = Similar.load(state, texts)
     query = similar.embeddings[5:6]
     assert [c for _, c in again.nearest(query, 3)] == [c for _, c in similar.nearest(query, 3)]

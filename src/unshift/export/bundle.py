@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -19,14 +18,14 @@ from typing import Any, cast
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from unshift import __version__, discover
 from unshift.config import Config, MemberRef, parse, read_yaml, to_yaml
 from unshift.contracts import Network, Normalization, Plugin
 from unshift.errors import BundleError, ConfigError
+from unshift.export.content import Content, tensors, verified
 from unshift.geometry import InputConfig
 from unshift.networks.builders import trusted
 from unshift.networks.building import build_network
@@ -337,7 +336,7 @@ def _size(file: Path) -> int:
     return file.root.getinfo(file.at).file_size if isinstance(file, zipfile.Path) else file.stat().st_size
 
 
-def _contents(source: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
+def _contents(source: Path, digests: Mapping[str, str]) -> dict[str, Content]:
     """Name -> content of every file that the manifest names; none is read unless memory allows all of them."""
     left = MOST_BYTES["all"]
     for name in digests:
@@ -345,29 +344,15 @@ def _contents(source: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
             raise BundleError(f"{source / name}: missing from the bundle. Copy the whole bundle again.")
         _refuse_oversize(source / name, left)
         left -= _size(source / name)
-    return {name: _verified(source / name, digest) for name, digest in digests.items()}
+    return {name: verified(source / name, digest) for name, digest in digests.items()}
 
 
-def _verified(file: Path, digest: str) -> bytes:
-    try:
-        content = file.read_bytes()
-    except (OSError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise BundleError(f"{file}: cannot be read ({error}). Copy the bundle again.") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise BundleError(
-            f"{file}: SHA-256 is {found[:12]}… but {MANIFEST} says {digest[:12]}…; the file is damaged or was changed. "
-            "Copy the bundle again."
-        )
-    return content
-
-
-def _bundle(manifest: _Manifest, content: Mapping[str, bytes], *, trust: Sequence[str], where: str) -> Bundle:
+def _bundle(manifest: _Manifest, content: Mapping[str, Content], *, trust: Sequence[str], where: str) -> Bundle:
     told = manifest.task
     regions = {name: frozenset(labels) for name, labels in told.regions.items()}
     task = Task(told.channels, told.classes, regions, told.spatial_dims)
     network = build_network(trusted(manifest.network, trust), task, manifest.input, pretrained=False)
-    load_exactly(network, _tensors(content[WEIGHTS], f"{where}/{WEIGHTS}"), where=f"{where}/{WEIGHTS}")
+    load_exactly(network, tensors(content[WEIGHTS], f"{where}/{WEIGHTS}"), where=f"{where}/{WEIGHTS}")
     network.origin = manifest.origin
     return Bundle(
         network=network.eval(),
@@ -381,20 +366,13 @@ def _bundle(manifest: _Manifest, content: Mapping[str, bytes], *, trust: Sequenc
     )
 
 
-def _members(family: str, fitted: Sequence[_Fitted], content: Mapping[str, bytes], *, where: str) -> tuple[Any, ...]:
+def _members(family: str, fitted: Sequence[_Fitted], content: Mapping[str, Content], *, where: str) -> tuple[Any, ...]:
     members = []
     for item in fitted:
         builder = discover.load(family, item.member.name, where=where)
         member = builder(parse(builder.Config, item.member.settings, where=f"{where}: {item.member.name}"))
-        member.load_state_dict(_tensors(content[item.state], f"{where}/{item.state}") if item.state else {})
+        member.load_state_dict(tensors(content[item.state], f"{where}/{item.state}") if item.state else {})
         if item.origin:
             member.origin = item.origin
         members.append(member)
     return tuple(members)
-
-
-def _tensors(content: bytes, where: str) -> dict[str, Tensor]:
-    try:
-        return load(content)
-    except SafetensorError as error:
-        raise BundleError(f"{where}: no safetensors ({error}). Copy the bundle again.") from None

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unshift.errors import BundleError
 from unshift.normalizations.approximate import ApproximateIndex
 from unshift.normalizations.bank import Bank
 from unshift.normalizations.nearest import half_of, nearest, usual_likeness
@@ -106,7 +107,9 @@ class Similar:
 
     @classmethod
     def load(cls, state: Mapping[str, Tensor], texts: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`tensors` and :meth:`texts`."""
+        """The inverse of :meth:`tensors` and :meth:`texts`. Raises :class:`BundleError` where texts lack a part."""
+        if missing := sorted(set(_TEXTS) - set(texts)):
+            raise BundleError(f"dcin: the state of source images lacks {missing}. Use the version that wrote it.")
         return cls(
             names=tuple(texts["names"]),
             flawed=tuple(texts["flawed"]),
