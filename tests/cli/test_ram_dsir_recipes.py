@@ -64,11 +64,33 @@ def test_every_camera_is_left_out_once(tmp_path: Path) -> None:
         assert sum(f"train ram_dsir · {camera} ·" in name for name in names) == 1
 
 
-def test_from_the_recipe_to_scores_and_the_error_of_pooled_sampling(tmp_path: Path) -> None:
+def test_from_the_recipe_to_scores(tmp_path: Path) -> None:
     tiny = [part for setting in TINY for part in ("--set", setting)]
     result = bench("--runs", str(tmp_path / "balanced"), *tiny)
     assert result.exit_code == 0, result.output
     assert list((tmp_path / "balanced").rglob("report.html"))
-    pooled = bench("--runs", str(tmp_path / "pooled"), *tiny, "--set", "train.sampling=pooled", "--set",
-                   "train.batch_size=1")  # fmt: skip
-    assert pooled.exit_code != 0 and "train.sampling: balanced" in " ".join(pooled.output.split())
+    alone = bench("--runs", str(tmp_path / "alone"), *tiny, "--set", "train.batch_size=1")
+    assert alone.exit_code == 2 and "train.batch_size to at least their number" in " ".join(alone.output.split())
+
+
+def test_a_network_that_cannot_be_restored_from_is_refused_before_the_first_training(tmp_path: Path) -> None:
+    arguments = "{spatial_dims: 2, in_channels: 3, out_channels: 3, features: [4, 4, 8, 8, 16, 4]}"
+    network = f"network={{name: own, builder: 'monai.networks.nets:BasicUNet', arguments: {arguments}}}"
+    settings = [s for s in TINY if not s.startswith(("network", "pipelines", "baseline"))]
+    settings += [network, "pipelines={erm: {objective: erm}, ram_dsir: {objective: ram_dsir}}", "baseline=erm"]
+    refused = bench("--runs", str(tmp_path), *(part for setting in settings for part in ("--set", setting)))
+    assert refused.exit_code == 2 and "encoder and decoder cannot be called apart" in " ".join(refused.output.split())
+    assert not (tmp_path / "trainings").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("train.sampling=pooled", "Pipeline 'ram_dsir': objective ram_dsir needs 2 source domains in every batch"),
+        ("protocol.sources=[camera1]", "trains on 1 domain(s) (camera1); ram_dsir needs at least 2"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused_before_the_first_training(setting: str, said: str, tmp_path: Path) -> None:
+    tiny = [part for setting in TINY for part in ("--set", setting)]
+    refused = bench("--runs", str(tmp_path), *tiny, "--set", setting, "--dry-run")
+    assert refused.exit_code == 2 and said in " ".join(refused.output.split())

@@ -11,7 +11,7 @@ from unshift import discover
 from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, ProtocolError
 from unshift.evaluate.comparison import compare
-from unshift.evaluate.protocol import Fold, folds, read_split, write_split
+from unshift.evaluate.protocol import Fold, folds, read_split, require, write_split
 from unshift.evaluate.score import read_scores, write_scores
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import summarize
@@ -79,6 +79,7 @@ def execute(current: Run, plan: list[Fold]) -> Result:
     """What :func:`run` does once everything is prepared."""
     keep_split(current, plan)
     require_repairs(current, plan)
+    require_objectives(current, plan)
     parts = []
     for fold in plan:
         for seed in current.recipe.seeds:
@@ -115,6 +116,35 @@ def require_selection(recipe: Recipe, task: Task, plan: list[Fold]) -> None:
     for pipeline in recipe.pipelines if recipe.selection == "translated_validation" else ():
         objective = build_objective(recipe, pipeline, task, sources=plan[0].sources, seed=recipe.seeds[0])
         require_translation(objective, recipe=recipe, pipeline=pipeline)
+
+
+def require_objectives(current: Run, plan: list[Fold]) -> None:
+    """Build every pipeline's objective once: what does not fit its network is said before the first training.
+
+    Raises:
+        UnshiftError: the objective, or the network, says what is wrong.
+    """
+    recipe = current.recipe
+    for name in recipe.pipelines:
+        build_objective(recipe, name, current.dataset.task, sources=plan[0].sources, seed=recipe.seeds[0])
+
+
+def require_sources(recipe: Recipe, plan: list[Fold]) -> None:
+    """Raise before the first training for a fold, or a batch, without the domains that an objective needs.
+
+    Raises:
+        ProtocolError: too few sources, no target to adapt to, or sampling that may fill a batch from one source.
+    """
+    for fold in plan:
+        for name in [recipe.baseline] if fold.kind == "upper_bound" else recipe.pipelines:
+            objective = recipe.pipelines[name].objective.name
+            setting = discover.load("objectives", objective).setting
+            require(setting, fold, objective=objective)
+            if setting.least_sources > 1 and recipe.train_of(name).sampling != "balanced":
+                raise ProtocolError(
+                    f"Pipeline {name!r}: objective {objective} needs {setting.least_sources} source domains in every "
+                    "batch; with train.sampling 'pooled' one may hold fewer. Set train.sampling: balanced."
+                )
 
 
 def keep_split(current: Run, plan: list[Fold]) -> None:
@@ -169,6 +199,7 @@ def prepare(
     adapts = any(adaptation(pipeline.objective) for pipeline in recipe.pipelines.values())
     adapts = adapts or RULES[recipe.selection].needs_unlabeled
     plan = folds(dataset, recipe.protocol, seed=recipe.seeds[0], adapts=adapts)
+    require_sources(recipe, plan)
     require_selection(recipe, dataset.task, plan)
     for pipeline in recipe.pipelines:
         identity_of_plugins(recipe, pipeline)  # raises where photographs are missing
