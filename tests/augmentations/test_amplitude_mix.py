@@ -133,7 +133,7 @@ class Watched(Phantom):
 
 
 def test_a_held_out_domain_is_never_read_and_never_a_partner() -> None:
-    """With its images marked by a level that no other domain has, nothing of it comes into any view."""
+    """The loader opens the sources' images alone, and every partner in its batches is of another source."""
     config = PhantomConfig(world="ultrasound", size=32, cases=6, domains=("A", "B", "C"))
     for fold in folds(Watched(config), ProtocolConfig(leave_one_out=True, test=0.2), seed=0):
         dataset: Dataset = Watched(config)
