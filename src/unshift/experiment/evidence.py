@@ -16,6 +16,7 @@ from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.replay import replayed
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
+from unshift.experiment.gaps import gap_groups
 from unshift.experiment.members import used_members
 from unshift.experiment.record import Run, read_json
 from unshift.experiment.referring import all_references, shown_references
@@ -41,6 +42,7 @@ def collect(
     recipe = run.recipe
     record = read_json(run.folder / "run.json")
     rule = RULES[recipe.selection]
+    shown = list(gallery(run, plan, scores))
     return Report(
         title=recipe.description or recipe.name,
         card=run.dataset.card,
@@ -60,7 +62,8 @@ def collect(
         baseline=recipe.baseline,
         pipelines={name: _describe(run, name) for name in recipe.pipelines},
         metric=recipe.evaluate.metrics[0],
-        gallery=list(gallery(run, plan, scores)),
+        gallery=shown,
+        gaps=list(gap_groups(run, plan, shown)),
         distributions=list(distributions(run, plan)),
         curves=list(curves(run, plan)),
         citations=works_of(((used.family, used.name) for used in used_members(recipe)), cited=recipe.cite),

@@ -33,7 +33,7 @@ def watching(
     if held_out is None or unlabeled is None or not hasattr(objective, "gaps"):
         return None
     count = min(BATCHES, math.ceil(len(held_out.cases) / held_out.config.batch_size))
-    regions = {BACKGROUND: frozenset({0}), **task.regions}
+    regions = {**task.regions, BACKGROUND: frozenset({0})}
 
     def measured(objective: Objective) -> dict[str, float]:
         device = next(objective.parameters()).device

@@ -96,6 +96,34 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class GapPicture:
+    """Where a feature tells the domains apart, over a tested image.
+
+    Args:
+        item: the case as the gallery has it.
+        gap: float in [0, 1] on the grid of ``item.reference``.
+        means: region -> mean gap inside it on this case.
+    """
+
+    item: GalleryItem
+    gap: np.ndarray
+    means: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class GapGroup:
+    """The gap in one direction, sources to targets.
+
+    Args:
+        curves: one a pipeline and region; ``quantity`` is the region.
+    """
+
+    title: str
+    curves: Sequence[Curve]
+    pictures: Sequence[GapPicture]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that a report shows.
 
@@ -122,6 +150,7 @@ class Report:
             given another picture's colors; None when none was.
         replayed: what was done as a published protocol does and the honest one does not, a sentence each; every table
             is then marked.
+        gaps: what is known of the gap between domains in a feature; empty where no pipeline looks at it.
         statistics: further conventions, a sentence each (tolerance of the NSD, policy for empty masks).
         pipelines: name -> what it is, in the order of the tables.
         citations: works to cite, beside unshift and the dataset's owners.
@@ -159,6 +188,7 @@ class Report:
     postprocessing: str = "none"
     statistics: tuple[str, ...] = field(default=())
     replayed: tuple[str, ...] = field(default=())
+    gaps: Sequence[GapGroup] = ()
 
     def __post_init__(self) -> None:
         frames = (("scores", SCORE_COLUMNS), ("summary", SUMMARY_COLUMNS), ("comparisons", COMPARISON_COLUMNS))

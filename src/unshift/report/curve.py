@@ -41,6 +41,8 @@ class Line:
     name: str
     color: int
     path: str
+    ends: str
+    """The first and the last value."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,16 @@ def histogram_panels(distributions: Sequence[Distribution]) -> list[HistogramPan
     return panels
 
 
-def curve_panels(curves: Sequence[Curve], *, names: Sequence[str] = ()) -> list[CurvePanel]:
-    """A panel for each quantity, with all trainings that recorded it; ``names`` come first in the order of colours."""
+def curve_panels(
+    curves: Sequence[Curve], *, names: Sequence[str] = (), bounds: tuple[float, float] | None = None
+) -> list[CurvePanel]:
+    """A panel for each quantity, with all trainings that recorded it; ``names`` come first in the order of colours.
+
+    ``bounds``: of every panel's height; default: the panel's own least and largest value.
+    """
     quantities = dict.fromkeys(curve.quantity for curve in curves)
     order = list(dict.fromkeys([*names, *(curve.name for curve in curves)]))
-    return [_curve_panel(q, [c for c in curves if c.quantity == q], order) for q in quantities]
+    return [_curve_panel(q, [c for c in curves if c.quantity == q], order, bounds) for q in quantities]
 
 
 def _histogram_panel(target: Distribution, source: np.ndarray) -> HistogramPanel:
@@ -116,9 +123,11 @@ def _histogram_panel(target: Distribution, source: np.ndarray) -> HistogramPanel
     )
 
 
-def _curve_panel(quantity: str, curves: list[Curve], order: list[str]) -> CurvePanel:
+def _curve_panel(
+    quantity: str, curves: list[Curve], order: list[str], bounds: tuple[float, float] | None
+) -> CurvePanel:
     values = [float(v) for curve in curves for v in curve.values if math.isfinite(v)]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    low, high = bounds or ((min(values), max(values)) if values else (0.0, 1.0))
     last = max((step for curve in curves for step in curve.steps), default=0)
     lines, ends = [], []
     for curve in curves:
@@ -127,7 +136,8 @@ def _curve_panel(quantity: str, curves: list[Curve], order: list[str]) -> CurveP
             continue
         x = np.array([100 * step / max(last, 1) for step, _ in kept])
         y = np.array([value for _, value in kept])
-        lines.append(Line(curve.name, order.index(curve.name) % 8, _path(x, y, low, high if high > low else low + 1)))
+        path, color = _path(x, y, low, high if high > low else low + 1), order.index(curve.name) % 8
+        lines.append(Line(curve.name, color, path, f"{y[0]:.2f} → {y[-1]:.2f}"))
         ends.append(f"{curve.name} ends at {y[-1]:.3g}")
     alt = f"{quantity} over {last} steps: {'; '.join(ends) or 'no finite value'}."
     return CurvePanel(quantity, tuple(lines), f"{low:.3g}", f"{high:.3g}", last, alt)

@@ -111,6 +111,15 @@ def outline(label_map: np.ndarray) -> str:
     return " ".join(parts)
 
 
+def slice_index(item: GalleryItem) -> int | None:
+    """Of a volume, the slice with most reference, or with most prediction where there is none; None of a picture."""
+    reference, prediction = np.asarray(item.reference), np.asarray(item.prediction)
+    if reference.ndim == 2:
+        return None
+    areas = [(m > 0).sum(axis=(1, 2)) for m in (reference, prediction)]
+    return int(areas[0].argmax() if areas[0].any() else areas[1].argmax())
+
+
 def _slice(item: GalleryItem) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     image, reference, prediction = (np.asarray(a) for a in (item.image, item.reference, item.prediction))
     if image.shape[1:] != reference.shape or reference.shape != prediction.shape:
@@ -118,10 +127,9 @@ def _slice(item: GalleryItem) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
             f"Case {item.case!r}: image is {image.shape[1:]}, reference {reference.shape}, prediction "
             f"{prediction.shape}; all must share one grid. Give all three on the original grid."
         )
-    if reference.ndim == 2:
+    at = slice_index(item)
+    if at is None:
         return image, reference, prediction, ""
-    areas = [(m > 0).sum(axis=(1, 2)) for m in (reference, prediction)]
-    at = int(areas[0].argmax() if areas[0].any() else areas[1].argmax())
     return image[:, at], reference[at], prediction[at], f", slice {at + 1} of {reference.shape[0]}"
 
 

@@ -16,13 +16,12 @@ def heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """uint8 [3, height, width]: ``image`` [channel, height, width] in gray and ``heat`` [height, width] over it."""
     share = np.clip(np.asarray(heat, dtype=np.float64), 0, 1)
     under = eight_bit(np.asarray(image)).mean(axis=0)
-    values, colors = zip(*STOPS, strict=True)
-    over = np.stack([np.interp(share, values, channel) for channel in zip(*colors, strict=True)])
+    values = [value for value, _ in STOPS]
+    over = np.stack([np.interp(share, values, [color[channel] for _, color in STOPS]) for channel in range(3)])
     return np.round(under + MOST * share * (over - under)).astype(np.uint8)
 
 
-def ramp() -> str:
-    """The colors from 0 to 1 as a CSS gradient over middle gray."""
-    levels = np.linspace(0, 1, 11)
-    colors = heated(np.full((1, 1, 11), 0.5), levels[None])[:, 0].T
-    return "linear-gradient(to right, " + ", ".join(f"rgb({r} {g} {b})" for r, g, b in colors.tolist()) + ")"
+def ramp() -> list[tuple[int, str]]:
+    """The colors over middle gray, as (percent, CSS color) from 0 to 100."""
+    colors = heated(np.full((1, 1, 11), 0.5), np.linspace(0, 1, 11)[None])[:, 0].T
+    return [(10 * place, f"rgb({r} {g} {b})") for place, (r, g, b) in enumerate(colors.tolist())]

@@ -15,6 +15,8 @@ from unshift.report.curve import curve_panels, histogram_panels
 from unshift.report.figure import forests, measure, strips
 from unshift.report.frame import render_page
 from unshift.report.gallery import shelves
+from unshift.report.gap import gap_views
+from unshift.report.heat import ramp
 from unshift.report.number import LOWER_IS_BETTER, interval, percent, title
 from unshift.report.table import all_tables
 from unshift.report.tablefile import replace_text, write_tables
@@ -66,6 +68,8 @@ def _context(report: Report) -> dict[str, Any]:
         "strip_axis": strip_axis,
         "strip_panels": panels,
         "shelves": shelves(report.gallery, metric=report.metric, unit=unit),
+        "gaps": gap_views(report.gaps, names=list(report.pipelines)),
+        "ramp": ramp(),
         "histograms": histogram_panels(report.distributions),
         "curves": curve_panels(report.curves, names=list(report.pipelines)),
         "patients": report.scores["patient"].nunique(),
