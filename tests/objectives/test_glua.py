@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -77,6 +78,22 @@ def test_the_losses_by_hand(mask: Any) -> None:
     features_term = ((judged[:count] - 1) ** 2).mean() + (judged[count:] ** 2).mean()
     outputs_term = (told[:count] ** 2).mean() + ((told[count:] - 1) ** 2).mean()
     torch.testing.assert_close(found, {"features": features_term, "outputs": outputs_term})
+
+
+@pytest.mark.parametrize("statistics", ["target", "joint"])
+def test_whose_batch_statistics_make_the_logits_and_are_kept(statistics: Any) -> None:
+    objective = glua(mask="none", ramp=0, statistics=statistics).train()
+    alone, other = copy.deepcopy(objective.network.network), copy.deepcopy(objective.network.network)
+    both = torch.cat([source().images, target().images])
+    logits = alone(source().images) if statistics == "target" else alone(both)[:4]
+    other(target().images if statistics == "target" else both)
+    found = objective(source(), target(), phase="segmenter")
+    expected = segmentation_terms(logits, source().label_maps)
+    assert all(torch.allclose(found[name], expected[name], rtol=1e-4) for name in expected)
+    kept = objective.network.network.state_dict()
+    for name, value in other.state_dict().items():
+        if "running" in name:
+            torch.testing.assert_close(kept[name], value)
 
 
 def test_shares_have_mean_1_and_follow_the_gap() -> None:

@@ -171,6 +171,14 @@ def test_the_translator_learns_from_the_first_pairs_and_the_segmenter_from_all()
     assert some._made[0].to_target.shape[0] == 1
 
 
+def test_translations_of_mixed_precision_are_judged_without_it_too() -> None:
+    """The rule that chooses a precision takes every turn in both, on the same batch."""
+    objective, batches = build(), pair()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        objective(*batches, phase="generator")
+    assert objective._made and all(torch.isfinite(v) for v in objective(*batches, phase="discriminator").values())
+
+
 def test_the_average_follows_once_a_step() -> None:
     objective = build(average=0.3)
     turns, expected = optimizers(objective), [p.clone() for p in objective.translator.parameters()]

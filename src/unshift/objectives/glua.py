@@ -20,7 +20,9 @@ none``, ``feature_weight: 0`` (both: global only, no feature adversary at all), 
 everything off this is ``erm`` bit for bit.
 
 Deviations from the proposal of the design: translator and segmenter learn beside each other; the ramp is in steps (the
-first 10 percent of the default 2000); no moving average of the segmenter; batch norms see both domains together.
+first 10 percent of the default 2000); no moving average of the segmenter. Each domain is normalized with its own batch
+statistics, and a test with the target's: shown together (``statistics: joint``) the domains keep their distance, and
+what is learned on translated images does not hold on the target.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from unshift.losses.overlap import segmentation_terms
 from unshift.networks import discriminator
 from unshift.objectives import adversary, two_domains
 from unshift.objectives.adversary import SOURCE, TARGET, OutputDiscriminator, verdict
-from unshift.objectives.two_domains import require_target
+from unshift.objectives.two_domains import Statistics, require_target
 from unshift.sample import Batch, Task, UnlabeledBatch
 
 _MEMORY = 0.99
@@ -62,6 +64,7 @@ class Config(config.Config):
     output_weight: float = Field(0.0, ge=0, description="of the output adversary; 0: none")
     discriminator_rate: float = Field(0.5, gt=0, description="factor on the learning rate, of both discriminators")
     inference: Literal["computed", "running_mean"] = Field("computed", description="where the mask of a test is from")
+    statistics: Statistics = Field("target", description="of batch norms: each domain its own, or of both")
     include_background: bool = True
 
     @property
@@ -176,53 +179,74 @@ class Glua(Objective):
         done = min(int(self.updates) / self.config.ramp, 1.0) if self.config.ramp else 1.0
         return float(self.config.feature_weight * done)
 
+    def _encoded(self, source: Tensor, target: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Unmasked features of either domain, by the batch statistics that the settings name."""
+        network = _inner(self.network)
+        encode = network.unmasked if self.has_mask else network.encode
+        if self.config.statistics == "joint":
+            both = encode(torch.cat([source, target]))
+            return [f[: len(source)] for f in both], [f[len(source) :] for f in both]
+        with keeping(network, 0.0):
+            first = encode(source)
+        return first, encode(target)
+
+    def _decoded(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits of features, masked already, of either domain; the counterpart of :meth:`_encoded`."""
+        if self.config.statistics == "joint":
+            both = self.network.decode([torch.cat(pair) for pair in zip(first, second, strict=True)])
+            return both[: len(first[0])], both[len(first[0]) :]
+        with keeping(self.network, 0.0):
+            logits = self.network.decode(first)
+        return logits, self.network.decode(second)
+
     def _discriminators(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        network, terms, count = _inner(self.network), {}, len(source)
+        network, terms = _inner(self.network), {}
+        told: tuple[Tensor, ...] = ()
         with torch.no_grad(), keeping(network, 0.0):
-            both = torch.cat([source, target])
-            features = network.unmasked(both) if self.has_mask else network.encode(both)
-            logits = None
+            features = self._encoded(source, target)
             if self.judge is not None:
-                logits = network.decode(network.masked(features) if self.has_mask else features)
+                told = self._decoded(*(network.masked(f) if self.has_mask else f for f in features))
         if self.has_mask:
-            judged = network.discriminator(features[network.place].float())
-            terms["features"] = squared(judged[:count], 1.0) + squared(judged[count:], 0.0)
-        if self.judge is not None and logits is not None:
-            told = self.judge(logits.float().softmax(1))
-            terms["outputs"] = _told(told[:count], SOURCE) + _told(told[count:], TARGET)
+            judged = [network.discriminator(f[network.place].float()) for f in features]
+            terms["features"] = squared(judged[0], 1.0) + squared(judged[1], 0.0)
+        if self.judge is not None:
+            outputs = [self.judge(logits.float().softmax(1)) for logits in told]
+            terms["outputs"] = _told(outputs[0], SOURCE) + _told(outputs[1], TARGET)
         return terms
 
     def _segmenter(self, source: Tensor, label_maps: Tensor, target: Tensor) -> dict[str, Tensor]:
-        c, network, count = self.config, _inner(self.network), len(source)
+        c, network = self.config, _inner(self.network)
         if not c.adapts:
             return segmentation_terms(network(source), label_maps, include_background=c.include_background)
         self._count()
-        both = torch.cat([source, target])
-        features = network.unmasked(both) if self.has_mask else network.encode(both)
+        features = self._encoded(source, target)
         adversaries: dict[str, Tensor] = {}
         if self.has_mask:
-            feature = features[network.place]
-            gap = self._gap(feature, count)
+            gaps = [self._gap(f[network.place]) for f in features]
+            self._remember(gaps[1])
             if c.feature_weight:
-                share = (1 + gap[count:]) if c.reweighted and c.mask == "symmetric" else torch.ones_like(gap[count:])
-                judged = network.discriminator(feature[count:].float())
+                share = (1 + gaps[1]) if c.reweighted and c.mask == "symmetric" else torch.ones_like(gaps[1])
+                judged = network.discriminator(features[1][network.place].float())
                 adversaries["feature_adversary"] = self.weight() * squared(judged, 1.0, share / share.mean())
-            features = network.masked(features, gap)
-        logits = network.decode(features)
+            features = network.masked(features[0], gaps[0]), network.masked(features[1], gaps[1])
+        logits = self._decoded(*features)
         if self.judge is not None:
-            told = self.judge(logits[count:].float().softmax(1))
+            told = self.judge(logits[1].float().softmax(1))
             adversaries["output_adversary"] = c.output_weight * _told(told, SOURCE)
-        terms = segmentation_terms(logits[:count], label_maps, include_background=c.include_background)
+        terms = segmentation_terms(logits[0], label_maps, include_background=c.include_background)
         return terms | adversaries
 
     @torch.no_grad()
-    def _gap(self, feature: Tensor, count: int) -> Tensor:
-        """The gap of both domains, without gradient; the target's mean is remembered."""
-        network = _inner(self.network)
-        gap: Tensor = network.gap(feature)
-        if self.training:
-            network.running_gap.lerp_(gap[count:].mean(), 1 - _MEMORY if int(self.updates) > 1 else 1.0)
+    def _gap(self, feature: Tensor) -> Tensor:
+        """The gap, without gradient."""
+        gap: Tensor = _inner(self.network).gap(feature)
         return gap
+
+    def _remember(self, gap: Tensor) -> None:
+        """Move the running mean towards the mean of the target's gap, in training alone."""
+        if self.training:
+            running = _inner(self.network).running_gap
+            running.lerp_(gap.mean(), 1 - _MEMORY if int(self.updates) > 1 else 1.0)
 
     def _count(self) -> None:
         """One more step, however often losses are asked for at the same weights, in training alone."""

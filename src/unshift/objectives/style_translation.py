@@ -203,11 +203,12 @@ class StyleTranslation(Objective):
         return {"images": discrimination(fakes, reals), "contents": discrimination([other], [own])}
 
     def _keep(self, first: Side, second: Side, batches: tuple[Any, Any]) -> None:
-        """Remember this turn's translations for the discriminators' turn of the same step."""
+        """Remember the translations for the discriminators' turn of the same step, which may be outside autocast."""
         if self.training:
-            to_target, to_source = first.translated.detach(), second.translated.detach()
-            contents = (first.content.detach(), second.content.detach())
-            self._made.append(_Made(batches[0].images, batches[1].images, to_target, to_source, contents))
+            parts = (first.translated, second.translated, first.content, second.content)
+            to_target, to_source, *contents = (part.detach().to(first.image) for part in parts)
+            made = _Made(batches[0].images, batches[1].images, to_target, to_source, (contents[0], contents[1]))
+            self._made.append(made)
 
     def _recall(self, source: Tensor, target: Tensor, batches: tuple[Any, Any]) -> _Made:
         """The generator's turn on these batches, if it was the last; else made now."""
