@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,18 +14,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from experiment_recipes import TINY, tiny
-from unshift.config import read_yaml
-from unshift.experiment.evidence import gallery
 from unshift.experiment.gaps import gap_groups, means
 from unshift.experiment.previewing import with_gaps
-from unshift.experiment.run import Result, prepare, run
+from unshift.experiment.run import prepare
 from unshift.experiment.testing import bundle_path
+from unshift.experiment.training import build_objective, train
 from unshift.experiment.watching import BACKGROUND, TARGET, watching
-from unshift.export.bundle import load_bundle
+from unshift.export.bundle import Bundle, save_bundle
 from unshift.geometry import resize_image
-from unshift.recipe import parse_recipe
+from unshift.report.content import Curve, GalleryItem
 from unshift.report.heat import heated
 from unshift.sample import Batch, Task, UnlabeledBatch
+from unshift.train.journal import read_journal
 
 TASK = Task(
     1, ("background", "rim", "cup", "nowhere"), {"disc": frozenset({1, 2}), "cup": frozenset({2}), "no": frozenset({3})}
@@ -38,6 +39,7 @@ GLUA: dict[str, Any] = {
     },
     "ramp": 0,
 }
+WATCHED = {"baseline": {"objective": GLUA}}
 
 
 class Knows(nn.Module):
@@ -103,50 +105,54 @@ def test_gaps_are_drawn_over_the_last_two_columns() -> None:
     assert with_gaps(torch.rand(2, 2, 3, 4, 5), gaps).shape == (2, 4, 3, 4, 5)
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    train = {**TINY["train"], "steps": 2, "validate_every": 1, "workers": 0}
-    return run(tiny(pipelines={"baseline": {"objective": GLUA}}, train=train), runs=tmp_path_factory.mktemp("watched"))
-
-
-def test_a_run_writes_the_gap_of_each_region_into_its_journal_and_its_pictures(done: Result) -> None:
-    (journal,) = (done.folder / "journals").rglob("*.jsonl")
-    lines = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
-    measured = [line["measures"] for line in lines if line["event"] == "validation"]
+def test_a_training_writes_the_gap_of_each_region_into_its_journal_and_its_pictures(tmp_path: Path) -> None:
+    steps = {**TINY["train"], "steps": 2, "validate_every": 1, "workers": 0}
+    current, plan = prepare(tiny(pipelines=WATCHED, train=steps), root=None, runs=tmp_path)
+    folder = train(current, "baseline", plan[0], seed=0).trained.folder
+    measured = [line["measures"] for line in read_journal(folder) if line["event"] == "validation"]
     assert len(measured) == 2 and set(measured[0]) == {BACKGROUND, "head", TARGET}
     assert measured[0] != measured[1] and all(0 <= value <= 1 for row in measured for value in row.values())
-    (sheet,) = (done.folder.parent / "trainings").rglob("previews/*.png")
-    pixels = np.asarray(Image.open(sheet))
+    pixels = np.asarray(Image.open(folder / "previews" / "step_000002.png"))
     assert pixels.shape == (2 * 32, 5 * 32, 3)
     assert (pixels[:, :96, 0] == pixels[:, :96, 2]).all() and (pixels[:, 96:, 0] != pixels[:, 96:, 2]).any()
 
 
-def test_the_report_shows_curves_and_maps_of_the_tested_weights(done: Result) -> None:
-    current, plan = prepare(
-        parse_recipe(read_yaml(done.folder / "recipe.yaml"), where="recipe"), root=None, runs=done.folder.parent
-    )
-    items = list(gallery(current, plan, done.scores))
-    (group,) = gap_groups(current, plan, items)
-    assert group.title == "A → B" and {curve.quantity for curve in group.curves} == {BACKGROUND, "head", TARGET}
-    assert all(list(curve.steps) == [1, 2] and curve.name == "baseline" for curve in group.curves)
-    assert [picture.item for picture in group.pictures] == [item for item in items if item.domain == "B"]
-    one = group.pictures[0]
-    network = load_bundle(bundle_path(done.folder, "baseline", plan[0].name, 0)).network
+def test_the_report_shows_curves_and_maps_of_the_tested_weights(tmp_path: Path) -> None:
+    current, (fold,) = prepare(tiny(pipelines=WATCHED), root=None, runs=tmp_path)
+    task, recipe = current.dataset.task, current.recipe
+    network: Any = build_objective(recipe, "baseline", task, sources=("A",), seed=0).eval().network
+    bundle = Bundle(network=network, task=task, input=recipe.input)
+    save_bundle(bundle_path(current.folder, "baseline", fold.name, 0), bundle)
+    journal = current.journal_of("baseline", fold, 0)
+    journal.parent.mkdir(parents=True)
+    entries = [{"event": "validation", "step": step, "measures": {"head": 1 / step}} for step in (1, 2)]
+    journal.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    items = []
+    for domain in ("A", "B"):
+        sample = current.dataset.read(next(case for case in fold.test if case.domain == domain))
+        maps = {name: sample.label_map.numpy() for name in ("reference", "prediction")}
+        items.append(GalleryItem("baseline", domain, sample.case, "worst", 0.5, sample.image.numpy(), **maps))
+    (group,) = gap_groups(current, [fold], items)
+    assert group.title == "A → B"
+    assert group.curves == [Curve("baseline", "head", [1, 2], [1.0, 0.5])]
+    (one,) = group.pictures
+    assert one.item is items[1] and sample.field_of_view is not None
     with torch.no_grad():
-        small = network.gap_map(resize_image(torch.from_numpy(one.item.image), (32, 32))[None])[0]  # type: ignore[operator]
-    expected = resize_image(small, one.gap.shape)[0].numpy()
+        small = network.gap_map(resize_image(sample.image, (32, 32))[None])[0]
+    expected = (resize_image(small, tuple(sample.space))[0] * sample.field_of_view).numpy()
     np.testing.assert_allclose(one.gap, expected, atol=1e-5)
-    assert one.means["head"] == pytest.approx(float(expected[one.item.reference == 1].mean()), abs=1e-5)
-    assert "Where the gap sits" in done.report.read_text(encoding="utf-8")
+    assert one.means["head"] == pytest.approx(expected[sample.label_map == 1].mean(), abs=1e-5)
+    inside = (sample.label_map == 0) & sample.field_of_view
+    assert one.means["background"] == pytest.approx(expected[inside].mean(), abs=1e-5)
 
 
 def test_means_inside_regions_by_hand() -> None:
     gap, labels = np.array([[0.2, 0.4], [0.6, 1.0]]), np.array([[0, 1], [1, 2]])
-    found = means(gap, labels, {"both": frozenset({1, 2}), "none": frozenset({3})})
-    assert found == pytest.approx({"both": 2 / 3, "background": 0.2})
+    regions = {"both": frozenset({1, 2}), "none": frozenset({3})}
+    assert means(gap, labels, regions) == pytest.approx({"both": 2 / 3, "background": 0.2})
+    assert means(gap, labels, regions, valid=labels == 1) == pytest.approx({"both": 0.5})
 
 
-def test_a_run_without_such_objectives_shows_nothing(finished: Result) -> None:
-    current, plan = prepare(tiny(), root=None, runs=finished.folder.parent)
+def test_a_run_without_such_objectives_shows_nothing(tmp_path: Path) -> None:
+    current, plan = prepare(tiny(), root=None, runs=tmp_path)
     assert list(gap_groups(current, plan, [])) == []
-    assert "Where the gap sits" not in finished.report.read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from unshift.export.bundle import Bundle, load_bundle
 from unshift.predict.predictor import Predictor
 from unshift.predict.settings import PredictConfig
 from unshift.report.content import Curve, GalleryItem, GapGroup, GapPicture
-from unshift.sample import Case, Task
+from unshift.sample import Task
 
 
 def gap_groups(run: Run, plan: Sequence[Fold], gallery: Sequence[GalleryItem]) -> Iterator[GapGroup]:
@@ -61,9 +61,12 @@ def gap_predictor(bundle: Bundle) -> Predictor:
     )
 
 
-def means(gap: np.ndarray, label_map: np.ndarray, regions: Mapping[str, frozenset[int]]) -> dict[str, float]:
-    """The mean gap inside each region that the label map shows, and in the background."""
-    masks = {name: np.isin(label_map, sorted(labels)) for name, labels in {**regions, "background": {0}}.items()}
+def means(
+    gap: np.ndarray, label_map: np.ndarray, regions: Mapping[str, frozenset[int]], *, valid: np.ndarray | bool = True
+) -> dict[str, float]:
+    """The mean gap over the valid pixels of each region that the label map shows, and of the background."""
+    labels = {**regions, "background": frozenset({0})}
+    masks = {name: np.isin(label_map, sorted(values)) & valid for name, values in labels.items()}
     return {name: float(gap[mask].mean()) for name, mask in masks.items() if mask.any()}
 
 
@@ -90,11 +93,8 @@ def _pictures(run: Run, fold: Fold, pipeline: str, gallery: Sequence[GalleryItem
         return  # its settings leave no discriminator of features
     predictor, cases = gap_predictor(bundle), {case.key: case for case in fold.test}
     for item in items:
-        gap = _gap_of(run, predictor, cases[f"{item.domain}/{item.case}"])
-        yield GapPicture(item, gap, means(gap, item.reference, run.dataset.task.regions))
-
-
-def _gap_of(run: Run, predictor: Predictor, case: Case) -> np.ndarray:
-    found = predictor.predict(run.dataset.read_image(case)).probabilities
-    assert found is not None  # asked for
-    return found[1].numpy()
+        sample = run.dataset.read_image(cases[f"{item.domain}/{item.case}"])
+        found = predictor.predict(sample).probabilities
+        assert found is not None  # asked for
+        gap, valid = found[1].numpy(), True if sample.field_of_view is None else sample.field_of_view.numpy()
+        yield GapPicture(item, gap, means(gap, item.reference, run.dataset.task.regions, valid=valid))

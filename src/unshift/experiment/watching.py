@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from unshift.contracts import Objective
-from unshift.sample import Task
+from unshift.sample import Task, UnlabeledBatch
 from unshift.train.loader import Loader, UnlabeledLoader
 
 BATCHES = 8
@@ -24,7 +24,7 @@ BACKGROUND, TARGET = "background", "target, whole images"
 def watching(
     objective: Objective, task: Task, held_out: Loader | None, unlabeled: UnlabeledLoader | None
 ) -> Callable[[Objective], dict[str, float]] | None:
-    """Objective -> name -> mean gap over the pixels of each labeled region, of background, and of the target's images.
+    """Objective -> name -> mean gap over the valid pixels of each region, of background, and of the target's images.
 
     Labels are those of held-out source images; of the target none is known in training, so its images count whole. A
     region that no image shows is left out. The same images are looked at each time. None where there is nothing to
@@ -43,12 +43,19 @@ def watching(
             found = objective.gaps(batch.images, target.images)  # type: ignore[operator]
             if found is None:
                 return {}
+            (source, valid), (other, seen) = _valid(found[0], batch), _valid(found[1], target)
             for name, labels in regions.items():
-                _add(sums, name, found[0][:, 0][torch.isin(batch.label_maps, _as_tensor(labels, device))])
-            _add(sums, TARGET, found[1])
+                _add(sums, name, source[valid & torch.isin(batch.label_maps, _as_tensor(labels, device))])
+            _add(sums, TARGET, other[seen])
         return {name: total / pixels for name, (total, pixels) in sums.items()}
 
     return measured
+
+
+def _valid(gap: torch.Tensor, batch: UnlabeledBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gap, and where it is inside the field of view; both [batch, height, width]."""
+    field = batch.fields_of_view
+    return gap[:, 0], torch.ones_like(gap[:, 0], dtype=torch.bool) if field is None else field
 
 
 def _add(sums: dict[str, list[float]], name: str, values: torch.Tensor) -> None:
