@@ -139,13 +139,13 @@ def points(*values: float) -> str:
 
 def plain(*values: float) -> str:
     """A figure with its interval."""
-    middle, low, high = (f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−") for value in values)
+    middle, low, high = (f"{value:z.1f}".replace("-", "−") for value in values)
     return f"{middle} ({low} to {high})"
 
 
 def percent(row: dict[str, float]) -> str:
     """Share with its interval."""
-    share, low, high = (f"{100 * row[key]:.0f}".replace("-", "−") for key in SHARE)
+    share, low, high = (f"{100 * row[key]:z.0f}".replace("-", "−") for key in SHARE)
     return f"{share} % ({low} to {high})"
 
 
