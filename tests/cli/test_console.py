@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import typer
+from rich.console import Console
 
+from unshift.cli import console
 from unshift.cli.console import WRONG_INPUT, guarded
 
 
@@ -17,3 +19,21 @@ def test_a_files_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
         full()
     assert ended.value.exit_code == WRONG_INPUT
     assert "scan [red]7[/red].png: No space left on device." in capsys.readouterr().err
+
+
+def test_a_wide_table_goes_on_below_with_the_names_of_its_rows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "output", Console(width=40))
+    header = ["pipeline", *(f"camera{i}" for i in range(5))]
+    console.table("dice", header, [[name, *["91.3 [89.7, 93.0]"] * 5] for name in ("erm", "ram_dsir")])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40 and sum(line.startswith("dice") for line in lines) == 1
+    assert [line.split()[1:] for line in lines if line.startswith("pipeline")] == [[f"camera{i}"] for i in range(5)]
+    assert sum(line.startswith("ram_dsir") and "91.3 [89.7, 93.0]" in line for line in lines) == 5
+
+
+def test_a_table_that_fits_is_one_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "output", Console(width=40))
+    console.table("dice", ["pipeline", "a", "b"], [["erm", "91.3", "80.0"]])
+    assert capsys.readouterr().out.splitlines()[1].split() == ["pipeline", "a", "b"]

@@ -56,14 +56,34 @@ def emit(data: Any) -> None:
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; columns after the first are right-aligned."""
-    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    for index, name in enumerate(header):
-        numbers = all(row[index][:1].isdigit() or row[index][:1] in "+-−—[" for row in rows)
-        drawn.add_column(name, justify="right" if index and numbers else "left", no_wrap=bool(index) and numbers)
-    for row in rows:
-        drawn.add_row(*map(escape, row))
-    output.print(drawn)
+    """A table on standard output; columns of figures are right-aligned, and go on below where the line is too short."""
+    numbers = [
+        all(row[index][:1].isdigit() or row[index][:1] in "+-−—[" for row in rows) for index in range(len(header))
+    ]
+    for part in _parts([header, *rows], output.width) if all(numbers[1:]) else [range(len(header))]:
+        drawn = Table(
+            title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
+        )
+        for index in part:
+            is_figure = bool(index) and numbers[index]
+            drawn.add_column(header[index], justify="right" if is_figure else "left", no_wrap=is_figure)
+        for row in rows:
+            drawn.add_row(*(escape(row[index]) for index in part))
+        output.print(drawn)
+        title = ""
+
+
+def _parts(cells: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Columns side by side as far as they fit, each part with the first column before it and one column at least."""
+    first, *widths = (max(len(row[index]) for row in cells) for index in range(len(cells[0])))
+    parts, left = [[0]], width - first
+    for index, taken in enumerate(widths, start=1):
+        if taken + 2 > left and len(parts[-1]) > 1:
+            parts.append([0])
+            left = width - first
+        parts[-1].append(index)
+        left -= taken + 2
+    return parts
 
 
 class Bars:
