@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from unshift.errors import BundleError, ConfigError, DataError
+from unshift import discover
+from unshift.errors import BundleError, ConfigError, DataError, MissingDependency
 from unshift.normalizations.bank import Bank
 from unshift.normalizations.color_methods import METHODS, color_method
 from unshift.normalizations.dcin import Dcin, DcinConfig
@@ -214,6 +216,9 @@ def test_preflight_opens_what_a_training_would_only_meet_at_its_end(tmp_path: Pa
     Image.new("RGB", (9, 9), (3, 2, 2)).save(tmp_path / "black.png")
     (tmp_path / "text.png").write_text("no picture")
     Bank.of((describe(s, ["lab"], None) for s in SOURCE), {}).save(tmp_path / "bank")
+    embedded = [replace(describe(s, ["lab"], None), embedding=torch.ones(1)) for s in SOURCE]
+    Bank.of(embedded, {"model": "timm x", "preprocessing": "none"}).save(tmp_path / "timm")
+    Bank.of(embedded, {"model": "segmenter UNet", "preprocessing": "none"}).save(tmp_path / "own")
     (tmp_path / "cut").write_bytes((tmp_path / "bank").read_bytes()[:300])
     for settings, error, words in (
         ({"references": (str(tmp_path / "black.png"),)}, DataError, "black.png is constant and nearly black"),
@@ -227,13 +232,36 @@ def test_preflight_opens_what_a_training_would_only_meet_at_its_end(tmp_path: Pa
             "--method reinhard",
         ),
         ({"bank": tmp_path / "bank", "references": ("src/none",)}, DataError, "none of the 12 source images"),
+        ({"bank": tmp_path / "timm"}, BundleError, "embedded by timm x, and `embedding` is segmenter"),
     ):
         with pytest.raises(error, match=words):
             Dcin.preflight(DcinConfig(**settings), ["src/none"])
     Dcin.preflight(DcinConfig(bank=tmp_path / "bank", references=("global", "src/c03")), [])
+    Dcin.preflight(DcinConfig(bank=tmp_path / "own"), [])
     Dcin.preflight(DcinConfig(references=("global", "src/c03")), ["src/c03", "src/c04"])
     with pytest.raises(DataError, match=r"'src/c3' is none of the 2 source images .* such as src/c0"):
         Dcin.preflight(DcinConfig(references=("src/c3",)), ["src/c03", "src/c04"])
+
+
+def test_preflight_fetches_an_embedding_where_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    member = discover.load("embeddings", "lite2")
+    calls = []
+    monkeypatch.setattr(member, "begin", lambda self: calls.append("begin"))
+    Dcin.preflight(DcinConfig(references=("global",), embedding="lite2"), [])
+    assert not calls, "the global reference needs none"
+    Dcin.preflight(DcinConfig(embedding="lite2"), [])
+    assert calls == ["begin"]
+    entries = [replace(describe(s, ["lab"], None), embedding=torch.ones(1)) for s in SOURCE]
+    Bank.of(entries, {"model": "segmenter UNet", "preprocessing": "none"}).save(tmp_path / "bank")
+    with pytest.raises(BundleError, match="model: segmenter UNet there, efficientnet-lite2 here"):
+        Dcin.preflight(DcinConfig(embedding="lite2", bank=tmp_path / "bank"), [])
+
+    def missing(self: object) -> None:
+        raise MissingDependency("its ImageNet weights are not installed")
+
+    monkeypatch.setattr(member, "begin", missing)
+    with pytest.raises(MissingDependency, match="not installed"):
+        Dcin.preflight(DcinConfig(embedding="lite2"), [])
 
 
 def test_several_nearest_are_judged_by_the_first() -> None:

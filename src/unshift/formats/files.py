@@ -17,7 +17,7 @@ from pathlib import Path
 from unshift.errors import DataError
 
 logger = logging.getLogger(__name__)
-_IN_MEMORY = re.compile(r"<_io\.BytesIO object at 0x[0-9a-f]+>")
+_IN_MEMORY = re.compile(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>")
 
 DECODER_ERRORS = (
     OSError,
@@ -137,5 +137,5 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 def _reason(error: BaseException) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    text = _IN_MEMORY.sub("it", " ".join(text.split()))  # the caller names the file
+    text = _IN_MEMORY.sub("", " ".join(text.split()))  # the caller names the file
     return text.rstrip(".")[:300]

@@ -55,6 +55,7 @@ from unshift.sample import Reference, Sample
 
 logger = logging.getLogger(__name__)
 GLOBAL, LOCAL = "global", KIND
+SEGMENTER = "segmenter"
 _EMBEDDING = "embedding."
 
 
@@ -70,7 +71,7 @@ class DcinConfig(Config):
     references: tuple[str, ...] = Field(default=(GLOBAL, LOCAL), min_length=1)
     method: str = "lab"
     norm: Norm = "l2"
-    embedding: MemberRef = MemberRef(name="segmenter")
+    embedding: MemberRef = MemberRef(name=SEGMENTER)
     bank: Path | None = None
     nearest: int = Field(default=1, ge=1)
     search: Literal["exact", "approximate"] = "exact"
@@ -139,34 +140,48 @@ class Dcin(Normalization):
 
     @classmethod
     def preflight(cls, config: Any, sources: Sequence[str]) -> None:
-        """Open the pictures and the bank, and look source images up, before a training rather than after it.
+        """Open pictures, bank and embedding, and look source images up, before a training rather than after it.
 
         Raises:
             DataError: a file is missing, is no picture, or is flawed and may not be used; no such source image.
-            BundleError, ConfigError: the bank is none, or lacks what is asked of it.
-            MissingDependency: `search: approximate` without its package.
+            BundleError, ConfigError: the bank is none, lacks what is asked of it, or was embedded in another way.
+            MissingDependency: `search: approximate`, or the embedding, without its package.
         """
         cls.files(config)
+        bank = _opened(config.bank, config.method) if config.bank is not None else None
         for reference in filter(is_picture, config.named):
             entry = describe(read_picture(Path(reference)), [config.method], None)
             require_colors(reference, entry.flaw, config.flawed)
-        if config.bank is not None:
-            bank = _opened(config.bank, config.method)
-            if LOCAL in config.references and not bank.embeddings.shape[1]:
-                raise BundleError(
-                    f"{config.bank}: holds no embeddings; `local` needs them. Build it with --bundle or --embedding."
-                )
-            sources = bank.names
         for reference in itertools.filterfalse(is_picture, config.named):
-            require_source(reference, sources)
+            require_source(reference, sources if bank is None else bank.names)
+        if LOCAL in config.references:
+            cls._require_embedding(config, bank)
         if config.search == "approximate":
             approximate.require()
+
+    @classmethod
+    def _require_embedding(cls, config: Any, bank: Bank | None) -> None:
+        """Fetch the embedding and compare the bank's with it, as far as neither needs the network to be trained."""
+        if bank is not None and not bank.embeddings.shape[1]:
+            raise BundleError(
+                f"{config.bank}: holds no embeddings; `local` needs them. Build it with --bundle or --embedding."
+            )
+        if config.embedding.name != SEGMENTER:
+            own = cls(config)._build(begin=True).fingerprint
+            if bank is not None:
+                own |= {"preprocessing": bank.fingerprint["preprocessing"]}  # fitted later, and compared then
+                require_fingerprint(bank.fingerprint, own, what=str(config.bank))
+        elif bank is not None and not bank.fingerprint["model"].startswith(SEGMENTER):
+            raise BundleError(
+                f"{config.bank}: was embedded by {bank.fingerprint['model']}, and `embedding` is {SEGMENTER}, the "
+                "trained network itself; both must be the same. Set `embedding` to the bank's."
+            )
 
     def bind(self, network: Network, size: Sequence[int], before: Sequence[Normalization] = ()) -> None:
         """The network whose bottleneck may be the embedding, and what images have gone through."""
         self._trained = (network, tuple(size), tuple(before))
         self._is_checked = False
-        if self.config.embedding.name == "segmenter":
+        if self.config.embedding.name == SEGMENTER:
             self._embedding = None
 
     def fit(self, samples: Iterable[Sample]) -> Self:
