@@ -20,7 +20,7 @@ def test_every_member_has_an_entry_and_no_entry_is_left_over() -> None:
     assert not set(WORKS) - set(MEMBERS)
 
 
-@pytest.mark.parametrize("member", sorted(WORKS))
+@pytest.mark.parametrize("member", sorted(member for member, works in WORKS.items() if works))
 def test_a_paper_is_one_that_the_member_or_the_documents_name(member: tuple[str, str]) -> None:
     module = inspect.getmodule(discover.load(*member))
     assert module is not None
