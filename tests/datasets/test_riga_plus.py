@@ -62,3 +62,25 @@ def test_a_case_listed_twice_is_an_error(download: Path) -> None:
     with (download / "BinRushed_test.csv").open("a", encoding="utf-8") as stream:
         stream.write(line + "\n")
     assert [p.kind for p in MEMBER.survey(download).problems] == ["doubled case"]
+
+
+@pytest.mark.parametrize(
+    "line", ["image.tif,image.tif", ",", "RIGA/BinRushed/a.tif", "RIGA/../../x/a.tif,RIGA-mask/a.tif"]
+)
+def test_a_line_that_leads_elsewhere_is_named_and_the_others_are_prepared(
+    download: Path, tmp_path: Path, line: str
+) -> None:
+    with (download / "BinRushed_train.csv").open("a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+    done = prepare(MEMBER, download, tmp_path / "riga")
+    (problem,) = done.problems
+    assert (problem.kind, problem.file.name) == ("unusable line", "BinRushed_train.csv")
+    assert line.rstrip(",") in problem.what and "line 2 below the first" in problem.what and not done.is_complete
+    names = [path.name for path in (tmp_path / "riga").rglob("*") if path.parent.name == "images"]
+    assert len(names) == 10 and all(not name.startswith(".") for name in names)
+
+
+def test_a_table_with_other_columns_is_shown(download: Path) -> None:
+    (download / "Magrabia_train.csv").write_text("picture;drawing\na;b\n", encoding="utf-8")
+    (problem,) = MEMBER.survey(download).problems
+    assert "picture;drawing" in problem.what and "image and mask are required" in problem.what

@@ -73,17 +73,35 @@ class RigaPlus(PreparedFolders):
 
 
 def _rows(path: Path) -> tuple[list[tuple[str, str]], list[Problem]]:
-    """(image, mask) of each line."""
+    """(image, mask) of each line that names both; the other lines as problems."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [(row["image"].strip(), row["mask"].strip()) for row in csv.DictReader(stream, strict=True)]
+            table = csv.DictReader(stream, strict=True)
+            absent = {"image", "mask"} - set(table.fieldnames or ())
+            rows = [] if absent else [((row["image"] or "").strip(), (row["mask"] or "").strip()) for row in table]
     except FileNotFoundError:
         what = "no such file; it says which cases are meant"
         return [], [Problem("missing table", "error", path, what, "Unpack the download again.")]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
-        what = f"cannot be read as a table with the columns image and mask ({error!r})"
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        what = f"cannot be read as a table ({error}); one with the columns image and mask is required"
         return [], [Problem("unusable table", "error", path, what, "Unpack the download again.")]
-    return rows, []
+    if absent:
+        what = f"its first line is {','.join(table.fieldnames or ())!r}; the columns image and mask are required"
+        return [], [Problem("unusable table", "error", path, what, "Unpack the download again.")]
+    wrong = [_strange(path, number, row) for number, row in enumerate(rows, start=1) if not _is_place(*row)]
+    return [row for row in rows if _is_place(*row)], wrong
+
+
+def _is_place(image: str, mask: str) -> bool:
+    """Whether both are files inside the download, the image below ``RIGA/<site>/``, from where its name begins."""
+    paths = PurePosixPath(image), PurePosixPath(mask)
+    inside = not any(path.is_absolute() or ".." in path.parts for path in paths)
+    return inside and len(paths[0].parts) > 2 and bool(paths[1].name)
+
+
+def _strange(path: Path, number: int, row: tuple[str, str]) -> Problem:
+    what = f"line {number} below the first is {','.join(row)!r}; RIGA/<site>/…/<case>,RIGA-mask/…/<case> is required"
+    return Problem("unusable line", "error", path, what, "Unpack the download again.")
 
 
 def _items(root: Path, site: str, split: str, rows: list[tuple[str, str]]) -> tuple[list[Item], list[Problem]]:
@@ -92,7 +110,7 @@ def _items(root: Path, site: str, split: str, rows: list[tuple[str, str]]) -> tu
         place = PurePosixPath(mask)
         paths = root / image, root / place.with_name(f"{place.stem}-{READER}{place.suffix}")
         absent = [path for path in paths if not path.is_file()]
-        what = f"no such file; {site}_{split}.csv lists it"
+        what = f"no such file; {site}_{split}.csv lists it (a mask without its reader's number, here {READER})"
         problems += [Problem("missing file", "error", path, what, "Unpack the download again.") for path in absent]
         if not absent:
             name = "_".join(PurePosixPath(image).with_suffix("").parts[2:])
