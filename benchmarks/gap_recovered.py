@@ -32,7 +32,7 @@ LEAST_GAP = 1.0
 
 
 def table(run: Path, baseline: str = "") -> pd.DataFrame:
-    """One row a fold, pipeline and unseen domain; figures in points and shares."""
+    """One row a fold, pipeline and unseen domain, and one a pipeline over all folds; figures in points and shares."""
     recipe, _ = read_run(run)
     if baseline and baseline not in recipe.pipelines:
         raise SystemExit(f"--baseline {baseline}: no pipeline of {run}; it has {', '.join(recipe.pipelines)}.")
@@ -41,10 +41,16 @@ def table(run: Path, baseline: str = "") -> pd.DataFrame:
     values = scores.assign(value=100 * scores["value"])
     cases = values.groupby(["fold", "seen", "domain", "patient", "case", "seed", "pipeline"])["value"].mean().unstack()
     cases = cases[list(recipe.pipelines)]
-    rows = [
-        row for fold, part in cases.groupby("fold") for row in of_fold(str(fold), part, baseline or recipe.baseline)
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(of_folds(cases, baseline or recipe.baseline))
+
+
+def of_folds(cases: pd.DataFrame, baseline: str) -> Iterator[dict[str, object]]:
+    """Every fold by itself, then the unseen cases of all, each as the fold that left its domain out scored it."""
+    for fold, part in cases.groupby("fold"):
+        yield from of_fold(str(fold), part, baseline)
+    if cases.index.get_level_values("fold").nunique() > 1:
+        seen = cases.index.get_level_values("seen")
+        yield from compared("all folds", "all unseen", cases[seen], cases[~seen], baseline)
 
 
 def of_fold(fold: str, cases: pd.DataFrame, baseline: str) -> Iterator[dict[str, object]]:

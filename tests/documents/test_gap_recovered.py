@@ -46,6 +46,25 @@ def test_shares_by_hand(script: ModuleType) -> None:
     assert found["all unseen"]["n"] == 20
 
 
+def test_all_folds_are_pooled_where_there_are_several(script: ModuleType) -> None:
+    first = cases(
+        [(True, "B", f"b{i}", 90.0, 90.0) for i in range(8)] + [(False, "A", f"a{i}", 50.0, 60.0) for i in range(8)]
+    )
+    second = cases(
+        [(True, "A", f"a{i}", 80.0, 79.0) for i in range(8)] + [(False, "B", f"b{i}", 40.0, 70.0) for i in range(8)]
+    )
+    both = pd.concat([first, second.rename(index={"f": "g"}, level="fold")])
+    assert [row["domain"] for row in script.of_folds(first, "baseline")] == ["A"]
+    *_, last = script.of_folds(both, "baseline")
+    assert (last["fold"], last["domain"], last["n"]) == ("all folds", "all unseen", 16)
+    assert (
+        last["gap"] == pytest.approx(85 - 45)
+        and last["gain"] == pytest.approx(20)
+        and last["cost"] == pytest.approx(0.5)
+    )
+    assert 10 < last["gain_low"] < 20 < last["gain_high"] < 30
+
+
 def test_the_page_says_no_minus_zero_and_no_share_without_a_gap(script: ModuleType) -> None:
     assert script.points(-0.01, -0.2, 0.04) == "0.0 (−0.2 to 0.0)"
     assert script.points(3.14, 1.0, 5.0) == "+3.1 (1.0 to 5.0)"
