@@ -17,11 +17,11 @@ from PIL import Image
 from experiment_recipes import TINY, tiny
 from unshift.config import MemberRef
 from unshift.datasets.phantom import Phantom
-from unshift.errors import ConfigError
+from unshift.errors import ConfigError, DataError
 from unshift.evaluate.score import read_scores
 from unshift.evaluate.select import RULES
 from unshift.experiment.events import Event
-from unshift.experiment.run import Result, jobs, prepare, report_again, run
+from unshift.experiment.run import Result, jobs, naming, prepare, report_again, run
 from unshift.experiment.testing import prediction_path
 from unshift.geometry import InputConfig, stack
 from unshift.networks.building import build_network
@@ -63,8 +63,16 @@ def test_the_same_call_repeats_nothing(finished: Result) -> None:
 
 
 def test_another_recipe_may_not_use_the_folder(finished: Result) -> None:
-    with pytest.raises(ConfigError, match="holds a run of another recipe"):
+    with pytest.raises(ConfigError, match=r"holds a run of another recipe.*trainings.* are not repeated"):
         run(tiny(seeds=[1]), runs=finished.folder.parent)
+
+
+def test_what_goes_wrong_in_a_pipeline_bears_its_name() -> None:
+    with pytest.raises(DataError, match=r"^Pipeline fda: intensities span") as raised, naming("fda"):
+        raise DataError("intensities span -1 to 4; set `intensities: image`.")
+    assert type(raised.value) is DataError
+    with pytest.raises(ZeroDivisionError), naming("fda"):  # a bug stays what it is
+        1 / 0  # noqa: B018
 
 
 def test_jobs_count_shared_training_once(finished: Result) -> None:

@@ -190,7 +190,8 @@ def _check_same(folder: Path, recipe: Recipe, hashes: Mapping[str, str]) -> None
     if _determined(read_run(folder)[0]) != _determined(recipe):
         raise ConfigError(
             f"{folder}: holds a run of another recipe (see its recipe.yaml). "
-            "Give the recipe another name, another --runs folder, or remove this one."
+            "Give the recipe another name, another --runs folder, or remove this one: trainings lie beside it, in "
+            f"{folder.parent / 'trainings'}, and those that the recipe still asks for are not repeated."
         )
     before = read_json(folder / "data.json")
     changed = sorted(key for key in before.keys() | hashes.keys() if before.get(key) != hashes.get(key))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pandas as pd
 
 from unshift import discover
 from unshift.datasets.opening import open_dataset
-from unshift.errors import ConfigError, ProtocolError
+from unshift.errors import ConfigError, ProtocolError, UnshiftError
 from unshift.evaluate.comparison import compare
 from unshift.evaluate.protocol import Fold, folds, read_split, require, write_split
 from unshift.evaluate.score import read_scores, write_scores
@@ -84,11 +86,22 @@ def execute(current: Run, plan: list[Fold]) -> Result:
     for fold in plan:
         for seed in current.recipe.seeds:
             for pipeline in current.pipelines(fold):
-                training = train(current, pipeline, fold, seed=seed)
-                parts.append(test(current, pipeline, fold, training, seed=seed))
+                with naming(pipeline):
+                    training = train(current, pipeline, fold, seed=seed)
+                    parts.append(test(current, pipeline, fold, training, seed=seed))
     scores = pd.concat(parts, ignore_index=True)
     write_scores(current.folder / "scores.parquet", scores)
     return conclude(current, plan, scores)
+
+
+@contextmanager
+def naming(pipeline: str) -> Iterator[None]:
+    """Put the pipeline's name before what goes wrong in it: a member knows the setting, not whose it is."""
+    try:
+        yield
+    except UnshiftError as error:
+        error.args = (f"Pipeline {pipeline}: {error}",)
+        raise
 
 
 def require_repairs(current: Run, plan: list[Fold]) -> None:
