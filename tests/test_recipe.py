@@ -36,6 +36,17 @@ def test_every_recipe_parses_and_reads_back(path: Path) -> None:
         ({"preprocessing": ["minmax"]}, UnknownName, "unknown normalization 'minmax'. Did you mean 'min_max'"),
         ({"pipelines": {"a": {"objective": "erm"}}}, ConfigError, "baseline is 'baseline'; it must be one of"),
         ({"pipelines": {}}, ConfigError, "pipelines"),
+        (
+            {"pipelines": {"baseline": {"after": "frist"}, "first": {}}},
+            ConfigError,
+            "pipelines.baseline.after is 'frist'; it must be one of the pipelines ['baseline', 'first']",
+        ),
+        (
+            {"pipelines": {"baseline": {"after": "b"}, "b": {"after": "baseline"}}},
+            ConfigError,
+            "pipelines.baseline.after: baseline after b after baseline is a circle",
+        ),
+        ({"pipelines": {"baseline": {"after": "baseline"}}}, ConfigError, "baseline after baseline is a circle"),
         ({"seeds": [1, 1]}, ConfigError, "each may stand once"),
         ({"seeds": []}, ConfigError, "seeds"),
         ({"selection": "best"}, ConfigError, "'last', 'source_validation', 'entropy'"),
@@ -79,6 +90,23 @@ def test_a_pipeline_may_have_its_own_network_and_training() -> None:
     assert recipe.network_of("big").settings == {"widths": [8, 16]}
     assert recipe.train_of("big").steps == 9
     assert recipe.train_of("baseline").steps == 6
+
+
+def test_a_pipelines_training_settings_stand_over_the_recipes(tmp_path: Path) -> None:
+    document = {**TINY, "pipelines": {"baseline": {}, "long": {"train": {"steps": 9, "validate_every": 100}}}}
+    recipe = tiny(**document)
+    assert recipe.train_of("long") == recipe.train.model_copy(update={"steps": 9, "validate_every": 100})
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    limited = read_recipe(tmp_path / "r.yaml", overrides=["train.max_minutes=1.0", "train.steps=2"])
+    assert (limited.train_of("long").max_minutes, limited.train_of("long").steps) == (1.0, 9)
+    (tmp_path / "full.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+    assert read_recipe(tmp_path / "full.yaml") == recipe
+
+
+def test_stages_in_order() -> None:
+    rows = {"baseline": {"after": "b"}, "b": {"after": "c"}, "c": {}}
+    recipe = tiny(pipelines=rows)
+    assert [recipe.stages(name) for name in rows] == [["c", "b", "baseline"], ["c", "b"], ["c"]]
 
 
 def test_digest_tells_recipes_apart() -> None:

@@ -31,13 +31,14 @@ class ContentConfig(Config):
 class Pipeline(Config):
     """One row of a table: how the weights are trained, what is put into the network, what is done to the image before.
 
-    Pipelines that agree in ``objective``, ``network`` and ``train`` share one training.
+    Pipelines that agree in ``objective``, ``network``, ``train`` and ``after`` share one training.
     """
 
     description: str = ""
     objective: MemberRef = MemberRef(name="erm")
+    after: str | None = Field(None, description="another pipeline, whose finished training the objective begins from")
     network: MemberRef | None = Field(None, description="instead of the recipe's network")
-    train: TrainConfig | None = Field(None, description="instead of the recipe's training settings")
+    train: TrainConfig | None = Field(None, description="settings in place of the recipe's; the others stay")
     plugins: tuple[MemberRef, ...] = Field((), max_length=1, description="units put into the trained network")
     normalizations: tuple[MemberRef, ...] = Field((), description="applied to test images, in order")
 
@@ -68,6 +69,8 @@ class Recipe(Config):
     def _check(self) -> Recipe:
         if self.baseline not in self.pipelines:
             raise ValueError(f"baseline is {self.baseline!r}; it must be one of the pipelines {list(self.pipelines)}")
+        for name in self.pipelines:
+            self._check_stages(name)
         compares = RULES[self.selection].compares
         if compares and any(self.train_of(name).keep != "all" for name in self.pipelines):
             raise ValueError(
@@ -84,6 +87,24 @@ class Recipe(Config):
     def train_of(self, pipeline: str) -> TrainConfig:
         """The pipeline's own training settings, or the recipe's."""
         return self.pipelines[pipeline].train or self.train
+
+    def stages(self, pipeline: str) -> list[str]:
+        """The pipelines whose trainings it needs, in order: what it comes ``after``, and itself, the last."""
+        after = self.pipelines[pipeline].after
+        return [*([] if after is None else self.stages(after)), pipeline]
+
+    def _check_stages(self, pipeline: str) -> None:
+        seen = [pipeline]
+        while (after := self.pipelines[seen[-1]].after) is not None:
+            if after not in self.pipelines:
+                raise ValueError(
+                    f"pipelines.{seen[-1]}.after is {after!r}; it must be one of the pipelines {list(self.pipelines)}"
+                )
+            if after in seen:
+                raise ValueError(
+                    f"pipelines.{pipeline}.after: {' after '.join([*seen, after])} is a circle; one of them must begin"
+                )
+            seen.append(after)
 
 
 def read_recipe(path: Path, *, overrides: Iterable[str] = ()) -> Recipe:
@@ -105,7 +126,7 @@ def parse_recipe(data: Any, *, where: str, overrides: Iterable[str] = ()) -> Rec
         raise ConfigError(f"{where}: found {type(data).__name__}; a recipe is a mapping with `name` and `dataset`.")
     for override in overrides:
         _set(data, override)
-    recipe = config.parse(Recipe, data, where=where)
+    recipe = config.parse(Recipe, _inherited(data), where=where)
     check_members(recipe, where=where)
     return recipe
 
@@ -145,6 +166,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return str(value)
+
+
+def _inherited(data: dict[str, Any]) -> dict[str, Any]:
+    """``data`` with the recipe's training settings under those of each pipeline that has its own."""
+    shared, rows = data.get("train"), data.get("pipelines")
+    if not isinstance(shared, dict) or not isinstance(rows, dict):
+        return data
+    own = {name: row for name, row in rows.items() if isinstance(row, dict) and isinstance(row.get("train"), dict)}
+    merged = {name: {**row, "train": {**shared, **row["train"]}} for name, row in own.items()}
+    return {**data, "pipelines": {**rows, **merged}}
 
 
 def _set(data: dict[str, Any], override: str) -> None:

@@ -24,6 +24,7 @@ ROWS = {
     "adapt_seg_net": "adapt_seg_net",
     "self_training": "self_training",
     "translation": "style_translation",
+    "global_only": "style_translation",
     "glua_plain": "glua",
     "glua_literal": "glua",
     "glua": "glua",
@@ -65,13 +66,17 @@ def test_rows_are_the_rivals_and_the_ablations(name: str) -> None:
     masks = [recipe.pipelines[row].objective.settings["mask"] for row in ("glua_plain", "glua_literal", "glua")]
     assert masks == ["none", "literal", "symmetric"]
     first = {json.dumps(recipe.pipelines[row].objective.settings.get("translation")) for row in ("glua_plain", "glua")}
-    assert len(first) == 1 and all(row.train is None and row.network is None for row in recipe.pipelines.values())
+    assert len(first) == 1 and all(row.network is None for row in recipe.pipelines.values())
+    assert {key for key, row in recipe.pipelines.items() if row.train} == {"translation"}
+    second = {key for key, row in recipe.pipelines.items() if row.after == "translation"}
+    assert second == {"global_only", "glua_plain", "glua_literal", "glua"}
+    assert recipe.train_of("translation").steps > 3 * recipe.train.steps
 
 
 def test_the_phantom_goes_both_ways(tmp_path: Path) -> None:
     jobs = invoke("phantom", tmp_path, "--dry-run")["jobs"]
     trained = [job["name"] for job in jobs if job["kind"] == "train"]
-    assert len(trained) == 2 * 11  # the ceiling of one direction is the source-only training of the other
+    assert len(trained) == 2 * 12  # the ceiling of one direction is the source-only training of the other
     tested = {job["name"]: job["total"] for job in jobs if job["kind"] == "test"}
     # 60 of the target's 120 cases, and 36 of the source's
     assert {tested[f"test {row} · ct · seed 0"] for row in ROWS} == {60 + 36}
@@ -81,7 +86,7 @@ def test_nuclei_plan_both_ways_and_to_brightfield(tmp_path: Path) -> None:
     root = nuclei(tmp_path / "set")
     for options in ((), ("--set", "name=b", "--set", "protocol.sources=[fluo-256, brightfield-1024]")):
         jobs = invoke("nuclei", tmp_path / "runs", "--data", root, "--dry-run", *options)["jobs"]
-        assert sum(job["kind"] == "train" for job in jobs) == 2 * 10
+        assert sum(job["kind"] == "train" for job in jobs) == 2 * 11
 
 
 @pytest.mark.slow
@@ -94,7 +99,7 @@ def test_the_phantoms_rows_run_to_a_report(tmp_path: Path) -> None:
             settings = TINY
         elif settings.get("translation"):
             settings["translation"] = {"name": "style_translation", **TINY}
-        pipelines[name] = {"objective": {"name": row.objective.name, **settings}}
+        pipelines[name] = {"objective": {"name": row.objective.name, **settings}, "after": row.after}
     changes = {
         "pipelines": json.dumps(pipelines),
         "dataset.cases": 8,

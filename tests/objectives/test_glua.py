@@ -56,6 +56,26 @@ def test_global_only_is_the_first_stages_segmenter() -> None:
         assert equal(mine(source(), target(), phase=phase), stage(source(), target(), phase=phase)), phase
 
 
+def test_after_a_finished_first_stage_the_second_learns_alone() -> None:
+    settings = {name: value for name, value in SMALL.items() if name != "name"}
+    stage = build(type(translating().translation), **settings)
+    first = trained(stage, steps=2)
+    off, on, plain = translating(mask="none", feature_weight=0.0), translating(), build(type(stage), **settings)
+    for objective in (off, on, plain):
+        objective.begin_after(first)
+    assert off.phases == plain.phases == ("segmenter",) and on.phases == ("feature_discriminator", "segmenter")
+    assert equal(off(source(), target(), phase="segmenter"), plain(source(), target(), phase="segmenter"))
+    for number in range(2):
+        trained(on, steps=number)
+        styled, _, shown = on.views(source(), target())
+        assert torch.equal(styled, first.translated(source().images, shown))
+    assert {id(p) for p in on.parameters() if p.requires_grad} == {
+        id(p) for groups in on.parameter_groups().values() for group in groups for p in group["params"]
+    }
+    with pytest.raises(ConfigError, match="its translation, as it is set, takes nothing"):
+        glua().begin_after(first)
+
+
 @pytest.mark.parametrize("mask", ["none", "literal", "symmetric"])
 def test_the_losses_by_hand(mask: Any) -> None:
     objective = glua(mask=mask, ramp=0, feature_weight=0.3, output_weight=0.2).eval()

@@ -12,6 +12,7 @@ from unshift.config import MemberRef, parse
 from unshift.errors import ConfigError, DataError, ProtocolError, ShapeMismatch
 from unshift.losses.overlap import segmentation_terms
 from unshift.networks.unet import UNet, UNetConfig
+from unshift.objectives import erm
 from unshift.objectives.style_translation import Config, StyleTranslation
 from unshift.sample import Batch, Task, UnlabeledBatch
 
@@ -226,6 +227,36 @@ def test_the_segmenter_learns_from_the_average_translations() -> None:
     torch.testing.assert_close(translated, (objective.average(2 * batches[0].images - 1, code) + 1) / 2)
     shown = objective.previews(batches[0].images, batches[1].images)
     assert shown.shape == (2, 3, 1, 32, 32) and torch.equal(shown[:, 1], translated)
+
+
+def test_after_a_finished_training_the_segmenter_learns_alone() -> None:
+    first, batches = build(), pair()
+    turns = optimizers(first)
+    for number in range(2):
+        step(first, turns, pair(number))
+    second = build()
+    second.begin_after(first)
+    assert second.phases == tuple(second.parameter_groups()) == ("segmenter",) and first.is_learning
+    trainable = {name for name, parameter in second.named_parameters() if parameter.requires_grad}
+    assert trainable == {f"network.{name}" for name, _ in second.network.named_parameters()}
+    assert second.state_dict().keys() < first.state_dict().keys()
+    images = batches[0].images, batches[1].images
+    expected = first.translated(*images)
+    for number in range(3):
+        step(second, {"segmenter": torch.optim.Adam(second.network.parameters())}, pair(number))
+    assert torch.equal(second.translated(*images), expected)
+    with torch.no_grad():
+        terms = second(*batches, phase="segmenter")
+        own = segmentation_terms(second.network(expected), batches[0].label_maps)
+    assert all(torch.equal(terms[name], own[name]) for name in own)
+
+
+def test_what_cannot_be_begun_from_is_named() -> None:
+    with pytest.raises(ConfigError, match="augmentations, pairs of style_translation differ; the two must agree"):
+        build().begin_after(build(pairs=1, augmentations=["geometric"]))
+    task, config = Task(1, TASK.classes), erm.EmpiricalRisk.Config()
+    with pytest.raises(ConfigError, match="found EmpiricalRisk, which gives no translator"):
+        build().begin_after(erm.EmpiricalRisk(config, task, UNet(UNetConfig(widths=(4, 8)), task)))
 
 
 def test_rates_and_betas() -> None:

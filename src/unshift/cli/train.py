@@ -15,7 +15,7 @@ from unshift.experiment.record import is_first_process
 from unshift.experiment.run import prepare
 from unshift.experiment.testing import bundle_path, make_bundle
 from unshift.experiment.training import train as train_pipeline
-from unshift.experiment.training import train_job
+from unshift.experiment.training import train_jobs
 from unshift.export.bundle import save_bundle
 from unshift.recipe import read_recipe
 from unshift.train.devices import Devices
@@ -56,14 +56,16 @@ def train(
     current, plan = prepare(loaded, root=data, runs=runs, devices=where, record=False)
     chosen = _fold(plan, fold)
     number = loaded.seeds[0] if seed is None else seed
-    job: Job = train_job(current, name, chosen, seed=number)
+    work: list[Job] = train_jobs(current, name, chosen, seed=number)
     if dry_run and as_json:
-        emit(vars(job))
+        emit(vars(work[-1]))
         return
     if dry_run:
-        output.print(f"{job.name}: {job.total} steps, {len(chosen.train)} cases, key {job.key}. Nothing was trained.")
+        for job in work:
+            output.print(f"{job.name}: {job.total} steps, {len(chosen.train)} cases, key {job.key}.")
+        output.print("Nothing was trained.")
         return
-    with Bars([job]) as bars:
+    with Bars(work) as bars:
         current, _ = prepare(
             loaded, root=data, runs=runs, devices=where, listener=bars if is_first_process() else silence
         )

@@ -250,6 +250,7 @@ def _describe(run: Run, pipeline: str) -> str:
     chosen = run.recipe.pipelines[pipeline]
     network = run.recipe.network_of(pipeline).name
     parts = [f"objective {chosen.objective.name}", f"network {network}"]
+    parts += [f"after {chosen.after}"] if chosen.after else []
     for family, references in (("plugins", chosen.plugins), ("normalizations", chosen.normalizations)):
         parts += [f"{family}: {', '.join(map(_words, references))}"] if references else []
     technical = "; ".join([*parts, *origins(run.folder, pipeline)])

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from unshift.config import to_plain
 from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError
 from unshift.evaluate.comparison import differences
@@ -119,10 +120,10 @@ def variants(recipe: Recipe, protocol: Protocol, task: Task) -> dict[str, Recipe
     Raises:
         ConfigError: a switch is on in ``recipe``.
     """
-    plain: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True)
+    plain: dict[str, Any] = to_plain(recipe)  # written out: a default of a pipeline may not be one of the recipe's
     switches = {name: change for name, change in _SWITCHES[protocol].items() if _concerns(name, task)}
     for name, change in switches.items():
-        if _changed(plain, change) == plain:
+        if _switched(plain, change) == plain:
             raise ConfigError(
                 f"recipe {recipe.name!r}: has the switch {name} of {protocol} on; the honest side needs it off. "
                 f"Remove {change} from it."
@@ -133,7 +134,7 @@ def variants(recipe: Recipe, protocol: Protocol, task: Task) -> dict[str, Recipe
         said = f"{recipe.description or recipe.name} [replay of {protocol}: {name}]"
         document = {**plain, "name": f"{recipe.name}-{protocol}-{name}", "description": said}
         for part in parts:
-            document = _changed(document, part)
+            document = _switched(document, part)
         found[name] = parse_recipe(document, where=f"{recipe.name} with {name} of {protocol}")
     return found
 
@@ -205,6 +206,14 @@ def _concerns(switch: str, task: Task) -> bool:
     except ConfigError:
         return False
     return not volumes
+
+
+def _switched(document: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """``document`` with ``change`` in it, and in the pipelines that have training settings of their own."""
+    result = _changed(document, change)
+    own = {"train": change["train"]} if "train" in change else {}
+    rows = {name: _changed(row, own) if row["train"] else row for name, row in result["pipelines"].items()}
+    return {**result, "pipelines": rows}
 
 
 def _changed(document: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

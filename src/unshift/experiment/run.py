@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,8 +23,9 @@ from unshift.experiment.evidence import collect
 from unshift.experiment.plugging import identity_of_plugins
 from unshift.experiment.record import Run, open_run, read_run
 from unshift.experiment.selecting import require_translation, require_validations
+from unshift.experiment.staging import begin
 from unshift.experiment.testing import job_name, test
-from unshift.experiment.training import adaptation, build_objective, train, train_job
+from unshift.experiment.training import adaptation, build_objective, train, train_jobs
 from unshift.recipe import Recipe, load_config
 from unshift.report.page import write_report
 from unshift.sample import Task
@@ -131,6 +133,19 @@ def require_selection(recipe: Recipe, task: Task, plan: list[Fold]) -> None:
         require_translation(objective, recipe=recipe, pipeline=pipeline)
 
 
+def require_stages(recipe: Recipe, task: Task, plan: list[Fold]) -> None:
+    """Raise for a pipeline that cannot begin from the one that it comes after.
+
+    Raises:
+        ConfigError: nothing is taken, nothing is given, or settings differ.
+    """
+    settings: dict[str, Any] = {"sources": plan[0].sources, "seed": recipe.seeds[0]}
+    for name, pipeline in recipe.pipelines.items():
+        if pipeline.after is not None:
+            first, later = (build_objective(recipe, row, task, **settings) for row in (pipeline.after, name))
+            begin(later, first, recipe=recipe, pipeline=name)
+
+
 def require_objectives(current: Run, plan: list[Fold]) -> None:
     """Build every pipeline's objective once: what does not fit its network is said before the first training.
 
@@ -214,6 +229,7 @@ def prepare(
     plan = folds(dataset, recipe.protocol, seed=recipe.seeds[0], adapts=adapts)
     require_sources(recipe, plan)
     require_selection(recipe, dataset.task, plan)
+    require_stages(recipe, dataset.task, plan)
     for pipeline in recipe.pipelines:
         identity_of_plugins(recipe, pipeline)  # raises where photographs are missing
     return open_run(recipe, dataset, runs, devices=devices, listener=listener, record=record), plan
@@ -225,8 +241,8 @@ def jobs(current: Run, plan: list[Fold]) -> list[Job]:
     for fold in plan:
         for seed in current.recipe.seeds:
             for pipeline in current.pipelines(fold):
-                job = train_job(current, pipeline, fold, seed=seed)
-                planned.setdefault(job.key, job)
+                for job in train_jobs(current, pipeline, fold, seed=seed):
+                    planned.setdefault(job.key, job)
                 name = job_name(pipeline, fold, seed)
                 planned[name] = Job(name, "test", len(fold.test), name)
     return list(planned.values())

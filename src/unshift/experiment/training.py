@@ -23,6 +23,7 @@ from unshift.experiment.events import Event, Job
 from unshift.experiment.previewing import previewing
 from unshift.experiment.record import Run
 from unshift.experiment.selecting import select_step, validator
+from unshift.experiment.staging import begin, require_whole
 from unshift.experiment.watching import watching
 from unshift.networks.building import build_network
 from unshift.randomness import derive
@@ -51,14 +52,40 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     """Train, or take from the store, and select weights by the recipe's rule.
 
     Labels of ``fold.train`` and ``fold.validation`` are read; of ``fold.test`` only by the rule ``oracle``. Objectives
-    of adaptation are given the images of ``fold.unlabeled``, and those alone.
+    of adaptation are given the images of ``fold.unlabeled``, and those alone. What the pipeline comes ``after`` is
+    trained first, or taken from the store; its last weights are begun from, whatever the rule.
     """
+    done = _fitted(run, pipeline, fold, seed=seed)
+    settings: dict[str, Any] = {"trained": done.trained, "unlabeled": done.unlabeled}
+    step = select_step(run, fold, done.objective, preprocessing=done.preprocessing, **settings)
+    load_weights(done.objective, done.trained.folder, step)
+    done.objective.to(run.devices.device)
+    return Training(done.objective.eval(), done.preprocessing, done.key, step, done.trained)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A finished training with its last weights."""
+
+    objective: Objective
+    preprocessing: tuple[Normalization, ...]
+    key: str
+    trained: Trained
+    unlabeled: UnlabeledLoader | None
+
+
+def _fitted(run: Run, pipeline: str, fold: Fold, *, seed: int) -> _Fitted:
     recipe, config = run.recipe, run.recipe.train_of(pipeline)
-    job = train_job(run, pipeline, fold, seed=seed)
+    after = recipe.pipelines[pipeline].after
+    first = None if after is None else _fitted(run, after, fold, seed=seed)
+    job = train_jobs(run, pipeline, fold, seed=seed)[-1]
     folder = run.store / job.key
     preprocessing = fit_normalizations(recipe.preprocessing, lambda: _unlabeled(run, fold.train))
     objective = build_objective(recipe, pipeline, run.dataset.task, sources=fold.sources, seed=seed)
     protocol.require(objective.setting, fold, objective=recipe.pipelines[pipeline].objective.name)
+    if first is not None:
+        require_whole(first.trained, recipe=recipe, pipeline=pipeline)
+        begin(objective, first.objective, recipe=recipe, pipeline=pipeline)
     if not steps_kept(folder):
         objective.network.standardize(*channel_statistics(apply(preprocessing, s) for s in _spread(run, fold.train)))
     settings: dict[str, Any] = {"input": recipe.input, "config": config, "seed": seed}
@@ -87,16 +114,17 @@ def train(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Training:
     )
     run.note_training(pipeline, fold, seed, job.key)
     run.listener(Event(job.name, job.total, job.total, f"stopped by {trained.stopped} at step {trained.step}"))
-    step = select_step(run, fold, objective, preprocessing=preprocessing, trained=trained, unlabeled=unlabeled)
-    load_weights(objective, folder, step)
-    objective.to(run.devices.device)
-    return Training(objective.eval(), preprocessing, job.key, step, trained)
+    return _Fitted(objective, preprocessing, job.key, trained, unlabeled)
 
 
-def train_job(run: Run, pipeline: str, fold: Fold, *, seed: int) -> Job:
-    """The job of training one pipeline; pipelines that share a training have jobs of one key."""
-    key = training_key(run, pipeline, fold, seed=seed)
-    return Job(f"train {pipeline} · {fold.name} · seed {seed}", "train", run.recipe.train_of(pipeline).steps, key)
+def train_jobs(run: Run, pipeline: str, fold: Fold, *, seed: int) -> list[Job]:
+    """The jobs of training one pipeline, those that it comes after first; one shared training has one key."""
+    found = []
+    for name in run.recipe.stages(pipeline):
+        after, key = run.recipe.pipelines[name].after, training_key(run, name, fold, seed=seed)
+        title = f"train {name} · {fold.name} · seed {seed}" + (f" · after {after}" if after else "")
+        found.append(Job(title, "train", run.recipe.train_of(name).steps, key))
+    return found
 
 
 def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
@@ -109,6 +137,7 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
     objective, network = recipe.pipelines[pipeline].objective, recipe.network_of(pipeline)
     sides = ("train", "validation", *(["unlabeled"] if adaptation(objective) else []))
     parts = {name: [run.hashes[case.key] for case in getattr(fold, name)] for name in sides}
+    after = recipe.pipelines[pipeline].after
     return digest(
         __version__,
         recipe.dataset,
@@ -125,6 +154,7 @@ def training_key(run: Run, pipeline: str, fold: Fold, *, seed: int) -> str:
         # The oracle compares the weights of every validation; a training that kept only the best cannot serve it.
         recipe.selection == "oracle",
         seed,
+        *([] if after is None else [training_key(run, after, fold, seed=seed)]),
     )
 
 

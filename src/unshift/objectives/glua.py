@@ -15,14 +15,16 @@ D its discriminator (1: source), g the gap and the mask of :mod:`unshift.network
 The mask's gradient is stopped, or the segmenter could switch it off by fooling D. The literal mask has w = 1.
 
 ``translation`` names the objective that gives s' (its phases come first in every step, so that one training holds both
-stages; it must have ``views`` and ``translated``); null leaves source images as they are. Ablations by switch: ``mask:
+stages; it must have ``views`` and ``translated``); null leaves source images as they are. A pipeline that comes
+``after`` one of ``style_translation`` with the same settings takes its translator, frozen, and has the two phases above
+alone. Ablations by switch: ``mask:
 none``, ``feature_weight: 0`` (both: global only, no feature adversary at all), ``mask: literal``, ``symmetric``. With
 everything off this is ``erm`` bit for bit.
 
-Deviations from the proposal of the design: translator and segmenter learn beside each other; the ramp is in steps (the
-first 10 percent of the default 2000); no moving average of the segmenter. Each domain is normalized with its own batch
-statistics, and a test with the target's: shown together (``statistics: joint``) the domains keep their distance, and
-what is learned on translated images does not hold on the target.
+Deviations from the proposal of the design: unless ``after``, translator and segmenter learn beside each other; the ramp
+is in steps (the first 10 percent of the default 2000); no moving average of the segmenter. Each domain is normalized
+with its own batch statistics, and a test with the target's: shown together (``statistics: joint``) the domains keep
+their distance, and what is learned on translated images does not hold on the target.
 """
 
 from __future__ import annotations
@@ -111,7 +113,24 @@ class Glua(Objective):
         if first is not None:
             del first.network  # it is this objective's part, and a state must hold it once
             object.__setattr__(first, "network", network)
-        before = () if first is None else first.phases[:-1]
+        self._set_phases()
+
+    def begin_after(self, first: Objective) -> None:
+        """Take the finished first stage, frozen: from now on the second learns alone.
+
+        Raises:
+            ConfigError: no first stage in the settings, or ``first`` does not have what it takes.
+        """
+        if not hasattr(self.translation, "begin_after"):
+            raise ConfigError(
+                "objective glua: its translation, as it is set, takes nothing from another training; style_translation "
+                "does. Set translation to it, or remove `after`."
+            )
+        self.translation.begin_after(first)
+        self._set_phases()
+
+    def _set_phases(self) -> None:
+        before = () if self.translation is None else self.translation.phases[:-1]
         self.phases = (*before, *(["feature_discriminator"] if self._judged() else []), "segmenter")  # type: ignore[misc]
 
     def _judged(self) -> bool:

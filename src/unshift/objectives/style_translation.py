@@ -15,7 +15,8 @@ Differences from the authors' code:
 
 * the segmenter learns beside the translator [F]; theirs is trained afterwards, on stored translations. So it is the
   ablation "global only" in one training, and its score on source patients watches the translator, which its own losses
-  do not [I].
+  do not [I]. A pipeline that comes ``after`` such a training is the authors' second stage: the average translator is
+  taken over, frozen, and the segmenter's turn is the only one.
 * Adam with their betas (0.5, 0.9) in place of rectified AdaBelief, which divides by the deviation of the gradient from
   its own average, not by its size, and begins with small steps while that is uncertain. Rectification has its like in
   ``train.warmup``.
@@ -114,13 +115,43 @@ class StyleTranslation(Objective):
         self._followed: int | None = None
         self._made: list[_Made] = []
 
+    @property
+    def is_learning(self) -> bool:
+        """Whether the translator learns in this training, not in one before it."""
+        return "generator" in self.phases
+
+    def begin_after(self, first: Objective) -> None:
+        """Take the average translator of a finished training, frozen: from now on the segmenter learns alone.
+
+        The second of the authors' two stages [C]. The translator that learned, and its discriminators, are left out.
+
+        Raises:
+            ConfigError: ``first`` has no translator, or other settings.
+        """
+        if not isinstance(first, StyleTranslation):
+            raise ConfigError(
+                f"found {type(first).__name__}, which gives no translator; one of objective style_translation is "
+                "required. Name such a pipeline."
+            )
+        mine, others = (one.config.model_dump(mode="json") for one in (self, first))
+        if different := [name for name in mine if mine[name] != others[name]]:
+            raise ConfigError(
+                f"{', '.join(different)} of style_translation differ; the two must agree. Give both pipelines the same "
+                "settings of it, by an anchor (&translation, *translation)."
+            )
+        self.average.load_state_dict(first.average.state_dict())
+        self.phases = ("segmenter",)  # type: ignore[misc]
+        del self.translator, self.judges
+
     def parameter_groups(self) -> dict[str, list[dict[str, Any]]]:
         """The translator's, the discriminators' and the segmenter's, at their rates; the first two with own betas."""
+        segmenter = {"segmenter": [{"params": [p for p in self.network.parameters() if p.requires_grad]}]}
+        if not self.is_learning:
+            return segmenter
         config, betas = self.config, tuple(self.config.betas)
         generator = {"params": list(self.translator.parameters()), "scale": config.generator_rate, "betas": betas}
         judges = {"params": list(self.judges.parameters()), "scale": config.discriminator_rate, "betas": betas}
-        network = {"params": [p for p in self.network.parameters() if p.requires_grad]}
-        return {"generator": [generator], "discriminator": [judges], "segmenter": [network]}
+        return {"generator": [generator], "discriminator": [judges], **segmenter}
 
     def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
         """Weighted terms: the generator's six; ``images`` and ``contents``; ``cross_entropy`` and ``dice``.
@@ -158,7 +189,8 @@ class StyleTranslation(Objective):
         )
         for images in (source, target):
             require_unit(images, who="Objective style_translation", remedy="(preprocessing: min_max, ct_window)")
-            self.judges.check(images)
+            if self.is_learning:
+                self.judges.check(images)
         return source, target, label_maps
 
     @torch.no_grad()
