@@ -70,7 +70,7 @@ def test_rows_are_the_rivals_and_the_ablations(name: str) -> None:
     assert {key for key, row in recipe.pipelines.items() if row.train} == {"translation"}
     second = {key for key, row in recipe.pipelines.items() if row.after == "translation"}
     assert second == {"global_only", "glua_plain", "glua_literal", "glua"}
-    assert recipe.train_of("translation").steps > 3 * recipe.train.steps
+    assert recipe.train_of("translation").steps > recipe.train.steps
 
 
 def test_the_phantom_goes_both_ways(tmp_path: Path) -> None:

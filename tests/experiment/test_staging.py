@@ -122,7 +122,7 @@ def test_a_second_stage_that_is_stopped_ends_as_if_it_had_not_been(tmp_path: Pat
 
 def test_a_run_of_both_stages_repeats_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {name: staged().pipelines[name].model_dump(mode="json") for name in ("baseline", "global", "translation")}
-    recipe = staged(pipelines=rows, evaluate={"metrics": ["dice"], "resamples": 50})
+    recipe = staged(pipelines=rows, evaluate={"metrics": ["dice"], "resamples": 100})
     done = run(recipe, runs=tmp_path)
     assert len(list((tmp_path / "trainings").iterdir())) == 3
     assert "after translation" in done.report.read_text(encoding="utf-8")
