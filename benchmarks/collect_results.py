@@ -20,7 +20,16 @@ from unshift.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = "path/to/photographs"
-TABLES = ("headline", "differences", "ranks", "worst", "metric_hd95", "metric_recall", "metric_precision", "false_alarms")
+TABLES = (
+    "headline",
+    "differences",
+    "ranks",
+    "worst",
+    "metric_hd95",
+    "metric_recall",
+    "metric_precision",
+    "false_alarms",
+)
 BESIDE = {"recovered": "How much of the gap is recovered", "content": "Where each repair helps and where it harms"}
 """Pages of other scripts, linked where they are."""
 REFERENCES = "references"
