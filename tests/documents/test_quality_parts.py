@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -16,17 +14,7 @@ from unshift.phantom.degradations import Frame
 from unshift.phantom.quality import QUALITY, QualityShift
 from unshift.randomness import numpy_generator
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "quality_parts.py"
 PRESETS = [name for name, preset in QUALITY.items() if len(preset.steps) > 1]
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("quality_parts", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("preset", PRESETS)

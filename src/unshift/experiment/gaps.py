@@ -17,6 +17,7 @@ from unshift import discover
 from unshift.evaluate.protocol import Fold
 from unshift.experiment.record import Run
 from unshift.experiment.testing import bundle_path
+from unshift.experiment.watching import BACKGROUND
 from unshift.export.bundle import Bundle, load_bundle
 from unshift.predict.predictor import Predictor
 from unshift.predict.settings import PredictConfig
@@ -65,7 +66,7 @@ def means(
     gap: np.ndarray, label_map: np.ndarray, regions: Mapping[str, frozenset[int]], *, valid: np.ndarray | bool = True
 ) -> dict[str, float]:
     """The mean gap over the valid pixels of each region that the label map shows, and of the background."""
-    labels = {**regions, "background": frozenset({0})}
+    labels = {**regions, BACKGROUND: frozenset({0})}
     masks = {name: np.isin(label_map, sorted(values)) & valid for name, values in labels.items()}
     return {name: float(gap[mask].mean()) for name, mask in masks.items() if mask.any()}
 

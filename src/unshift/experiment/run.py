@@ -154,7 +154,8 @@ def require_objectives(current: Run, plan: list[Fold]) -> None:
     """
     recipe = current.recipe
     for name in recipe.pipelines:
-        build_objective(recipe, name, current.dataset.task, sources=plan[0].sources, seed=recipe.seeds[0])
+        with naming(name):
+            build_objective(recipe, name, current.dataset.task, sources=plan[0].sources, seed=recipe.seeds[0])
 
 
 def require_sources(recipe: Recipe, plan: list[Fold]) -> None:

@@ -9,7 +9,7 @@ that a training ends with the same weights whether it is watched or not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
@@ -46,7 +46,11 @@ def watching(
                 return {}
             (source, valid), (other, seen) = _valid(found[0], batch), _valid(found[1], target)
             for name, labels in regions.items():
-                _add(sums, name, source[valid & torch.isin(batch.label_maps, _as_tensor(labels, device))])
+                _add(
+                    sums,
+                    name,
+                    source[valid & torch.isin(batch.label_maps, torch.tensor(sorted(labels), device=device))],
+                )
             _add(sums, TARGET, other[seen])
         return {name: total / pixels for name, (total, pixels) in sums.items()}
 
@@ -64,7 +68,3 @@ def _add(sums: dict[str, list[float]], name: str, values: torch.Tensor) -> None:
         total = sums.setdefault(name, [0.0, 0.0])
         total[0] += float(values.double().sum())
         total[1] += values.numel()
-
-
-def _as_tensor(labels: Sequence[int] | frozenset[int], device: torch.device) -> torch.Tensor:
-    return torch.tensor(sorted(labels), device=device)
