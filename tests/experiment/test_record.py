@@ -11,7 +11,7 @@ from experiment_recipes import tiny
 from unshift.datasets import phantom
 from unshift.errors import ConfigError, DataError
 from unshift.experiment import record
-from unshift.experiment.run import Result, prepare
+from unshift.experiment.run import Result, keep_split, prepare
 
 
 def test_the_record(finished: Result) -> None:
@@ -45,6 +45,16 @@ def test_a_repaired_file_is_welcome_before_anything_was_scored(tmp_path: Path, m
     prepare(tiny(), root=None, runs=tmp_path)
     hashes = json.loads((tmp_path / "tiny" / "data.json").read_text(encoding="utf-8"))
     assert set(hashes.values()) == {"0" * 64}
+
+
+def test_a_corrected_recipe_is_welcome_before_anything_was_trained(tmp_path: Path) -> None:
+    current, plan = prepare(tiny(), root=None, runs=tmp_path)
+    keep_split(current, plan)
+    keep_split(*prepare(tiny(seeds=[1]), root=None, runs=tmp_path))
+    assert record.read_run(tmp_path / "tiny")[0].seeds == (1,)
+    (tmp_path / "tiny" / "trainings.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds a run of another recipe"):
+        prepare(tiny(), root=None, runs=tmp_path)
 
 
 def test_runs_may_not_be_a_file(tmp_path: Path) -> None:

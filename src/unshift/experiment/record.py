@@ -119,6 +119,8 @@ def open_run(
 ) -> Run:
     """Write the record, or check that the folder's is of this recipe and data; with ``record`` false, neither.
 
+    A run that trained and scored nothing yet, as one whose recipe was refused, gives way to another.
+
     Raises:
         ConfigError: the folder holds a run of another recipe.
         DataError: the data has changed since the run began.
@@ -129,7 +131,7 @@ def open_run(
     hashes = {case.key: dataset.fingerprint(case) for domain in dataset.domains for case in dataset.cases(domain)}
     if not record or not is_first_process():
         pass
-    elif (folder / "recipe.yaml").exists():
+    elif (folder / "recipe.yaml").exists() and _holds_results(folder):
         _check_same(folder, recipe, hashes)
     else:
         _write_record(folder, recipe, dataset, hashes)
@@ -144,6 +146,7 @@ def _write_record(folder: Path, recipe: Recipe, dataset: Dataset, hashes: Mappin
         "environment": environment(),
         "root": None if dataset.root is None else str(dataset.root.resolve()),
     }
+    (folder / "split.json").unlink(missing_ok=True)  # of a run that came to nothing
     write_json(folder / "run.json", record)
     write_json(folder / "data.json", dict(hashes))
     write_text(folder / "recipe.yaml", to_yaml(recipe))
@@ -184,6 +187,10 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """As :func:`write_text`, indented JSON."""
     write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def _holds_results(folder: Path) -> bool:
+    return (folder / "trainings.json").exists() or any((folder / "parts").glob("*"))
 
 
 def _check_same(folder: Path, recipe: Recipe, hashes: Mapping[str, str]) -> None:
