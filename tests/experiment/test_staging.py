@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from unshift.experiment.events import Event
 from unshift.experiment.record import Run
 from unshift.experiment.replay import variants
 from unshift.experiment.run import jobs, prepare, run
-from unshift.experiment.training import Training, train, train_jobs
+from unshift.experiment.training import Training, apply, fit_normalizations, train, train_jobs
+from unshift.networks.stored_translator import read_translator
 from unshift.recipe import Recipe
 from unshift.sample import Task
+from unshift.train.loader import UnlabeledLoader
 
 FIRST: dict[str, Any] = {
     "name": "style_translation",
@@ -118,6 +121,42 @@ def test_a_second_stage_that_is_stopped_ends_as_if_it_had_not_been(tmp_path: Pat
     again = train(current, "glua", fold, seed=0)
     expected, found = weights(whole, 2), weights(again, 2)
     assert expected.keys() == found.keys() and all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_bank_of_styles_is_kept_with_the_training_and_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    banked = {**FIRST, "styles": "bank"}
+    rows = {
+        "glua": {"objective": {"name": "glua", "translation": banked}, "after": "translation"},
+        "translation": {"objective": FIRST},
+        "baseline": {},
+    }
+    current, fold = opened(staged(pipelines=rows), tmp_path)
+    done = train(current, "glua", fold, seed=0)
+    translator, bank = read_translator(done.trained.folder / "translator.safetensors")
+    assert bank is not None and len(bank.codes) == len(fold.unlabeled)
+    style = translator.style["target"]
+    images = torch.cat(list(loader_of(current, fold).volumes()))
+    torch.testing.assert_close(bank.codes, style(2 * images - 1).detach())
+    monkeypatch.setattr("unshift.experiment.staging.fit_bank", lambda *_, **__: pytest.fail("fitted again"))
+    assert train(current, "glua", fold, seed=0).key == done.key
+
+
+def loader_of(current: Run, fold: Fold) -> UnlabeledLoader:
+    recipe = current.recipe
+    steps = fit_normalizations(recipe.preprocessing, lambda: map(current.dataset.read_image, fold.train))
+    settings: dict[str, Any] = {"input": recipe.input, "config": recipe.train, "prepare": partial(apply, steps)}
+    return UnlabeledLoader(current.dataset, fold.unlabeled, seed=0, **settings)
+
+
+def test_a_bank_without_a_first_stage_is_refused_before_any_training(tmp_path: Path) -> None:
+    rows = {"baseline": {}, "alone": {"objective": {**FIRST, "styles": "bank"}}}
+    with pytest.raises(
+        ConfigError, match=r"Pipeline alone: objective style_translation: `styles: bank` takes the styles"
+    ):
+        run(staged(pipelines=rows), runs=tmp_path)
+    assert not (tmp_path / "trainings").exists()
 
 
 def test_a_run_of_both_stages_repeats_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

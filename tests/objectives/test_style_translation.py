@@ -11,6 +11,7 @@ from torch import Tensor
 from unshift.config import MemberRef, parse
 from unshift.errors import ConfigError, DataError, ProtocolError, ShapeMismatch
 from unshift.losses.overlap import segmentation_terms
+from unshift.networks.style_bank import StyleBank
 from unshift.networks.unet import UNet, UNetConfig
 from unshift.objectives import erm
 from unshift.objectives.style_translation import Config, StyleTranslation
@@ -249,6 +250,29 @@ def test_after_a_finished_training_the_segmenter_learns_alone() -> None:
         terms = second(*batches, phase="segmenter")
         own = segmentation_terms(second.network(expected), batches[0].label_maps)
     assert all(torch.equal(terms[name], own[name]) for name in own)
+
+
+def test_a_bank_gives_every_case_one_style_of_each_cluster() -> None:
+    first, second = build(), build(styles="bank")
+    second.begin_after(first)
+    batch, unlabeled = pair(count=8)
+    batch = dataclasses.replace(batch, cases=("one",) * 4 + ("two",) * 4)
+    with pytest.raises(ConfigError, match="no styles were taken"):
+        second(batch, unlabeled, phase="segmenter")
+    codes = torch.randn(12, 8, generator=torch.Generator().manual_seed(1))
+    second.take_styles(StyleBank(codes, torch.arange(12) // 4))
+    choices = torch.stack([(second.average(2 * batch.images - 1, c.expand(8, -1)) + 1) / 2 for c in codes])
+    chosen: list[set[int]] = [set(), set()]
+    for seed in range(12):
+        drawn = dataclasses.replace(batch, seed=seed)
+        styled = second.styled(drawn, batch.images, unlabeled.images)
+        assert torch.equal(styled, second.styled(drawn, batch.images, unlabeled.images.flip(0)))
+        for row in range(8):
+            distances = (choices[:, row] - styled[row]).abs().amax(dim=(1, 2, 3))
+            assert float(distances.min()) < 1e-5
+            chosen[row // 4].add(int(distances.argmin()))
+    assert [sorted(member // 4 for member in found) for found in chosen] == [[0, 1, 2]] * 2
+    assert chosen[0] != chosen[1]
 
 
 def test_what_cannot_be_begun_from_is_named() -> None:

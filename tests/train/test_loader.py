@@ -50,6 +50,14 @@ def test_parts_and_processes_cut_the_same_stream() -> None:
     assert shares[0].seed != shares[1].seed
 
 
+def test_volumes_of_the_target_once_each_and_without_labels() -> None:
+    stream = target_loader(TrainConfig(batch_size=4))
+    volumes = list(stream.volumes())
+    assert len(volumes) == len(stream.cases) and all(len(volume) == 1 for volume in volumes)
+    for case, volume in zip(stream.cases, volumes, strict=True):
+        assert torch.equal(volume[0], stream.dataset.read_image(case).image)
+
+
 def test_window_patches_do_not_depend_on_the_process() -> None:
     config = TrainConfig(batch_size=4)
     from unshift.geometry import InputConfig

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unshift.errors import ConfigError
 from unshift.geometry import InputConfig
 from unshift.sample import Sample
-from unshift.train.patches import cut, prepare_piece
+from unshift.train.patches import cut, prepare_piece, slices
 
 
 def sample(*space: int, labels: torch.Tensor | None = None) -> Sample:
@@ -52,6 +52,15 @@ def test_foreground_windows_hold_foreground_and_reach_every_voxel() -> None:
     counts = np.unique(found, return_counts=True)
     assert counts[0].tolist() == [0, 4 * 81 + 4 * 9 + 4, 4 * 81 + 4 * 9 + 8]
     assert counts[1].min() > 40  # each of three equally likely: 66.7 expected, 40 is four deviations below
+
+
+def test_all_slices_of_a_volume_in_their_order() -> None:
+    config = InputConfig(size=(4, 6), neighbours=1)
+    found = slices(prepare_piece(sample(5, 4, 6), config), config, generator=rng())
+    assert [int(part.image[1, 0, 0]) for part in found] == [0, 24, 48, 72, 96]  # the middle one of three
+    assert all(part.image.shape == (3, 4, 6) for part in found)
+    [picture] = slices(prepare_piece(sample(9, 9), config), InputConfig(size=(4, 6)), generator=rng())
+    assert picture.image.shape == (1, 4, 6)
 
 
 def test_share_of_foreground_slices() -> None:

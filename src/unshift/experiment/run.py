@@ -23,7 +23,7 @@ from unshift.experiment.evidence import collect
 from unshift.experiment.plugging import identity_of_plugins
 from unshift.experiment.record import Run, open_run, read_run
 from unshift.experiment.selecting import require_translation, require_validations
-from unshift.experiment.staging import begin
+from unshift.experiment.staging import begin, require_first
 from unshift.experiment.testing import job_name, test
 from unshift.experiment.training import adaptation, build_objective, train, train_jobs
 from unshift.recipe import Recipe, load_config
@@ -155,7 +155,10 @@ def require_objectives(current: Run, plan: list[Fold]) -> None:
     recipe = current.recipe
     for name in recipe.pipelines:
         with naming(name):
-            build_objective(recipe, name, current.dataset.task, sources=plan[0].sources, seed=recipe.seeds[0])
+            objective = build_objective(
+                recipe, name, current.dataset.task, sources=plan[0].sources, seed=recipe.seeds[0]
+            )
+            require_first(objective, recipe=recipe, pipeline=name)
 
 
 def require_sources(recipe: Recipe, plan: list[Fold]) -> None:

@@ -23,7 +23,7 @@ from unshift.experiment.events import Event, Job
 from unshift.experiment.previewing import previewing
 from unshift.experiment.record import Run
 from unshift.experiment.selecting import select_step, validator
-from unshift.experiment.staging import begin, require_whole
+from unshift.experiment.staging import begin, give_styles, require_whole
 from unshift.experiment.watching import watching
 from unshift.networks.building import build_network
 from unshift.randomness import derive
@@ -93,6 +93,8 @@ def _fitted(run: Run, pipeline: str, fold: Fold, *, seed: int) -> _Fitted:
     adapts = objective.setting.kind == "adaptation"
     loader = Loader(run.dataset, fold.train, **settings)
     unlabeled = UnlabeledLoader(run.dataset, fold.unlabeled, **settings) if adapts else None
+    if unlabeled is not None and first is not None:
+        give_styles(objective, unlabeled.volumes(), folder)
     held_out = Loader(run.dataset, fold.validation, **settings) if fold.validation else None
     show = previewing(objective, loader, unlabeled, folder)
 

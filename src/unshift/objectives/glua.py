@@ -15,11 +15,10 @@ D its discriminator (1: source), g the gap and the mask of :mod:`unshift.network
 The mask's gradient is stopped, or the segmenter could switch it off by fooling D. The literal mask has w = 1.
 
 ``translation`` names the objective that gives s' (its phases come first in every step, so that one training holds both
-stages; it must have ``views`` and ``translated``); null leaves source images as they are. A pipeline that comes
-``after`` one of ``style_translation`` with the same settings takes its translator, frozen, and has the two phases above
-alone. Ablations by switch: ``mask:
-none``, ``feature_weight: 0`` (both: global only, no feature adversary at all), ``mask: literal``, ``symmetric``. With
-everything off this is ``erm`` bit for bit.
+stages; it must have ``views``, ``styled`` and ``translated``); null leaves source images as they are. A pipeline that
+comes ``after`` one of ``style_translation`` with the same settings takes its translator, frozen, and has the two phases
+above alone. Ablations by switch: ``mask: none``, ``feature_weight: 0`` (both: global only, no feature adversary at
+all), ``mask: literal``, ``symmetric``. With everything off this is ``erm`` bit for bit.
 
 Deviations from the proposal of the design: unless ``after``, translator and segmenter learn beside each other; the ramp
 is in steps (the first 10 percent of the default 2000); no moving average of the segmenter. Each domain is normalized
@@ -46,6 +45,8 @@ from unshift.errors import ConfigError
 from unshift.layers.running_statistics import keeping
 from unshift.losses.overlap import segmentation_terms
 from unshift.networks import discriminator
+from unshift.networks.style_bank import StyleBank
+from unshift.networks.translator import Translator
 from unshift.objectives import adversary, two_domains
 from unshift.objectives.adversary import SOURCE, TARGET, OutputDiscriminator, verdict
 from unshift.objectives.two_domains import Statistics, require_target
@@ -115,6 +116,21 @@ class Glua(Objective):
             object.__setattr__(first, "network", network)
         self._set_phases()
 
+    @property
+    def wants_styles(self) -> bool:
+        """Whether the translation wants a bank of styles."""
+        return bool(getattr(self.translation, "wants_styles", False))
+
+    @property
+    def translating(self) -> Translator:
+        """What the translation translates with."""
+        translator: Translator = self.translation.translating
+        return translator
+
+    def take_styles(self, bank: StyleBank) -> None:
+        """Give it to the translation."""
+        self.translation.take_styles(bank)
+
     def begin_after(self, first: Objective) -> None:
         """Take the finished first stage, frozen: from now on the second learns alone.
 
@@ -170,7 +186,7 @@ class Glua(Objective):
         if self.translation is None:
             return batch.images, batch.label_maps, unlabeled.images
         source, shown, label_maps = self.translation.views(batch, unlabeled)
-        return self.translation.translated(source, shown), label_maps, shown
+        return self.translation.styled(batch, source, shown), label_maps, shown
 
     def previews(
         self, source: Float[Tensor, "batch channel height width"], target: Float[Tensor, "batch channel height width"]

@@ -27,6 +27,9 @@ Differences from the authors' code:
 * ``pairs``, where it is given, lets the translator learn from the first pairs of each batch alone, while the segmenter
   learns from all of it: a pair costs the translator several times what it costs the segmenter, and early on the number
   of its steps counts for more than their size [F].
+* ``styles: bank`` of a second stage is the authors' third step without its files [C]: a code of each of six clusters
+  for every source case, all of whose slices have the same six. By default the styles are those of the target images
+  that the batch holds [F].
 * all source domains share one style encoder and one discriminator, and so do all targets.
 """
 
@@ -36,7 +39,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -52,10 +55,12 @@ from unshift.errors import ConfigError, ProtocolError
 from unshift.losses import translation
 from unshift.losses.overlap import segmentation_terms
 from unshift.losses.translation import Side, TranslationWeights, discrimination, encoding_terms, least_squares, weighted
-from unshift.networks import discriminator, translator
+from unshift.networks import discriminator, style_bank, translator
 from unshift.networks.discriminator import Judges, JudgesConfig
+from unshift.networks.style_bank import StyleBank
 from unshift.networks.translator import Translator, TranslatorConfig
 from unshift.objectives.views import augmented, build_augmentations, source_files
+from unshift.randomness import torch_generator
 from unshift.sample import Batch, Task, UnlabeledBatch
 
 
@@ -70,6 +75,9 @@ class Config(config.Config):
     pairs: int | None = Field(None, ge=1, description="of each batch, that the translator learns from; null: all")
     generator_rate: float = Field(0.1, gt=0, description="factor on the learning rate")
     discriminator_rate: float = Field(0.2, gt=0, description="factor on the learning rate")
+    styles: Literal["batch", "bank"] = Field(
+        "batch", description="of translations: target images beside them, or a bank of codes (only `after` a row)"
+    )
     betas: tuple[float, float] = Field((0.5, 0.9), description="of adam and adamw, for translator and discriminators")
     include_background: bool = Field(True, description="in Dice")
 
@@ -95,7 +103,7 @@ class StyleTranslation(Objective):
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
         """Beside the settings' files, the source of networks and losses: other code is another training."""
-        own = (Path(str(module.__file__)) for module in (translation, translator, discriminator))
+        own = (Path(str(module.__file__)) for module in (translation, translator, discriminator, style_bank))
         return (*super().files(config), *source_files(config.augmentations), *own)
 
     def __init__(self, config: Any, task: Task, network: Network, sources: Sequence[str] = ()) -> None:
@@ -114,6 +122,21 @@ class StyleTranslation(Objective):
         self.updates: Tensor
         self._followed: int | None = None
         self._made: list[_Made] = []
+        self._bank: StyleBank | None = None
+
+    @property
+    def wants_styles(self) -> bool:
+        """Whether :meth:`take_styles` has to be called before the first step."""
+        return bool(self.config.styles == "bank")
+
+    @property
+    def translating(self) -> Translator:
+        """What translations are made with: the average of the translator that learns, or learned."""
+        return self.average
+
+    def take_styles(self, bank: StyleBank) -> None:
+        """The codes that translations are made with from now on; a function of the translator and its target images."""
+        self._bank = bank
 
     @property
     def is_learning(self) -> bool:
@@ -133,7 +156,7 @@ class StyleTranslation(Objective):
                 f"found {type(first).__name__}, which gives no translator; one of objective style_translation is "
                 "required. Name such a pipeline."
             )
-        mine, others = (one.config.model_dump(mode="json") for one in (self, first))
+        mine, others = (one.config.model_dump(mode="json", exclude={"styles"}) for one in (self, first))
         if different := [name for name in mine if mine[name] != others[name]]:
             raise ConfigError(
                 f"{', '.join(different)} of style_translation differ; the two must agree. Give both pipelines the same "
@@ -167,7 +190,7 @@ class StyleTranslation(Objective):
             return self._generator_terms(source[learned], target[learned], (batch, unlabeled))
         if phase == "discriminator":
             return self._discriminator_terms(source[learned], target[learned], (batch, unlabeled))
-        translated = self.translated(source, target)
+        translated = self.styled(batch, source, target)
         return segmentation_terms(
             self.network(translated), label_maps, include_background=self.config.include_background
         )
@@ -193,13 +216,36 @@ class StyleTranslation(Objective):
                 self.judges.check(images)
         return source, target, label_maps
 
+    def styled(self, batch: Batch, source: Tensor, target: Tensor) -> Tensor:
+        """The batch's source images, augmented as ``source``, in the styles that the settings name.
+
+        Raises:
+            ConfigError: a bank is wanted, and there is none.
+        """
+        if not self.wants_styles:
+            return self.translated(source, target)
+        if self._bank is None:
+            raise ConfigError(
+                "objective style_translation: no styles were taken, and `styles: bank` makes translations with those "
+                "of a finished translator. Call take_styles first, or leave `styles` out."
+            )
+        draws = torch.randint(self._bank.count, (len(source),), generator=torch_generator(batch.seed, "style"))
+        codes = [
+            self._bank.draw(cluster, torch_generator(0, "style", domain, case, cluster))
+            for domain, case, cluster in zip(batch.domains, batch.cases, draws.tolist(), strict=True)
+        ]
+        return self._translated(source, torch.stack(codes).to(source.device))
+
     @torch.no_grad()
     def translated(
         self, source: Float[Tensor, "batch channel height width"], target: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch channel height width"]:
         """Source images in [0, 1] in the style of as many target images, by the average translator; float32."""
-        code = self.average.style["target"](as_signed(target))
-        return as_unit(self.average(as_signed(source), code))
+        return self._translated(source, self.average.style["target"](as_signed(target)))
+
+    @torch.no_grad()
+    def _translated(self, source: Tensor, codes: Tensor) -> Tensor:
+        return as_unit(self.average(as_signed(source), codes))
 
     @torch.no_grad()
     def previews(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from unshift.contracts import Dataset
@@ -17,7 +18,7 @@ from unshift.errors import DataError
 from unshift.geometry import InputConfig
 from unshift.randomness import derive, numpy_generator
 from unshift.sample import Batch, Case, Sample, UnlabeledBatch
-from unshift.train.patches import Piece, cut, prepare_piece
+from unshift.train.patches import Piece, cut, prepare_piece, slices
 from unshift.train.sampling import Sampler
 from unshift.train.settings import TrainConfig
 
@@ -122,6 +123,12 @@ class UnlabeledLoader(_Stream):
     def read(self, case: Case) -> Sample:
         """The image alone."""
         return self.dataset.read_image(case).unlabeled()
+
+    def volumes(self) -> Iterator[Float[Tensor, "slice channel *space"]]:
+        """Each case once, all its slices as network inputs; a picture has one."""
+        for case in self.cases:
+            generator = numpy_generator(self.seed, "volume", case.key)
+            yield torch.stack([part.image for part in slices(self._piece(case), self.input, generator=generator)])
 
     def batch(self, step: int, *, rank: int = 0, world: int = 1, part: int = 0) -> UnlabeledBatch:
         """As :meth:`Loader.batch`, without labels."""

@@ -55,6 +55,14 @@ def prepare_piece(sample: Sample, config: InputConfig) -> Piece:
     return _resized(piece, config.size) if whole else piece
 
 
+def slices(piece: Piece, config: InputConfig, *, generator: np.random.Generator) -> list[Piece]:
+    """All slices of a volume as network inputs, from the first to the last; one of a picture. ``cut``'s arguments."""
+    if piece.image.ndim == 4 and len(config.size) == 2:
+        parts = [_slice(piece, index, config.neighbours) for index in range(piece.image.shape[1])]
+        return [cut(part, config, foreground=0.0, generator=generator) for part in parts]
+    return [cut(piece, config, foreground=0.0, generator=generator)]
+
+
 def cut(piece: Piece, config: InputConfig, *, foreground: float, generator: np.random.Generator) -> Piece:
     """One network input: label map int64, sizes as ``config`` says.
 
