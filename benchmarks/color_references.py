@@ -232,8 +232,9 @@ def page(options: argparse.Namespace, folder: Path) -> str:
         "",
         "Of 2,000 histograms the medoid is the least row of SciPy's matrix. "
         f"Of the peak of the first row {ours['peak'] - ours['input'] - ours['more']:.0f} MB are the interpreter with "
-        f"torch and this script, before there is a histogram; the histograms are {ours['input']:.0f} MB. So the goal of "
-        f"300 MB is met by what the choice needs, {ours['input'] + ours['more']:.0f} MB, and not by the whole process.",
+        f"torch and this script, before there is a histogram; the histograms are {ours['input']:.0f} MB. So the goal "
+        f"of 300 MB is met by what the choice needs, {ours['input'] + ours['more']:.0f} MB, and not by the whole "
+        "process.",
         "",
         f"| local reference, one query in {options.large:,} × {SIZE:,} | milliseconds | |",
         "|---|---|---|",

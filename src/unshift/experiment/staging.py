@@ -54,7 +54,8 @@ def require_first(objective: Any, *, recipe: Recipe, pipeline: str) -> None:
     if getattr(objective, "wants_styles", False) and recipe.pipelines[pipeline].after is None:
         raise ConfigError(
             f"objective {recipe.pipelines[pipeline].objective.name}: `styles: bank` takes the styles of a finished "
-            "translator, and the row comes after none. Give it `after: NAME` of a row that trains one, or remove `styles`."
+            "translator, and the row comes after none. Give it `after: NAME` of a row that trains one, or remove "
+            "`styles`."
         )
 
 
