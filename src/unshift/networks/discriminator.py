@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from unshift.config import Config
 from unshift.errors import ConfigError, ShapeMismatch
-from unshift.networks.translator import SLOPE, STRIDE, initialize
+from unshift.networks.translator import SLOPE, STRIDE, conv_norm_act, initialize
 
 
 class JudgesConfig(Config):
@@ -97,7 +97,7 @@ def _scale(config: JudgesConfig, channels: int) -> nn.Sequential:
     widths = [config.width * min(2**level, 8) for level in range(config.depth)]
     layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(SLOPE, inplace=True)]
     for inputs, outputs in pairwise(widths):
-        layers += _layer(inputs, outputs, kernel=4, stride=2, padding=1)
+        layers += conv_norm_act(inputs, outputs, 4, stride=2)
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 1))
 
 
@@ -105,7 +105,7 @@ class ContentDiscriminator(nn.Sequential):
     """Contents -> judgments; 1 means the source's."""
 
     def __init__(self, features: int, *, depth: int = 4) -> None:
-        layers = [_layer(features, features, kernel=7, stride=2, padding=3) for _ in range(depth)]
+        layers = [conv_norm_act(features, features, 7, stride=2) for _ in range(depth)]
         super().__init__(*(module for layer in layers for module in layer), nn.Conv2d(features, 1, 3, padding=1))
         self.apply(initialize)
 
@@ -127,14 +127,6 @@ class FeatureDiscriminator(nn.Sequential):
                 "are halved three times. Choose another tap, or change the network's widths."
             )
         widths = [channels, channels // 2, channels // 4, channels // 8]
-        layers = [_layer(i, o, kernel=3, stride=1, padding=1) for i, o in pairwise(widths)]
+        layers = [conv_norm_act(i, o, 3) for i, o in pairwise(widths)]
         super().__init__(*(module for layer in layers for module in layer), nn.Conv2d(widths[-1], 1, 3, padding=1))
         self.apply(initialize)
-
-
-def _layer(inputs: int, outputs: int, *, kernel: int, stride: int, padding: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
-        nn.InstanceNorm2d(outputs, affine=True),
-        nn.LeakyReLU(SLOPE, inplace=True),
-    ]

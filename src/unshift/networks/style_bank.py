@@ -20,7 +20,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from unshift.errors import DataError, UnknownName
-from unshift.networks.translator import Translator
+from unshift.networks.translator import Translator, as_signed, as_unit
 from unshift.randomness import derive
 
 CLUSTERS = 6
@@ -119,16 +119,16 @@ def translate_volume(
 @torch.no_grad()
 def _translated(translator: Translator, slices: list[Tensor], code: Tensor) -> Iterator[Tensor]:
     device = next(translator.parameters()).device
-    images = 2 * torch.stack(slices).to(device) - 1
+    images = as_signed(torch.stack(slices).to(device))
     found = translator(images, code.to(device).expand(len(images), -1))
-    yield from (((found.float() + 1) / 2).to(slices[0].device)).unbind()
+    yield from as_unit(found).to(slices[0].device).unbind()
 
 
 @torch.no_grad()
 def _encoded(translator: Translator, slices: Tensor) -> Float[Tensor, "slice code"]:
     device = next(translator.parameters()).device
     translator.check(slices)
-    parts = [translator.style["target"](2 * part.to(device) - 1).float().cpu() for part in slices.split(SLICES)]
+    parts = [translator.style["target"](as_signed(part.to(device))).float().cpu() for part in slices.split(SLICES)]
     return torch.cat(parts)
 
 

@@ -137,6 +137,16 @@ class Translator(nn.Module):
         return translated, other_translated, content, other
 
 
+def as_signed(images: Tensor) -> Tensor:
+    """[0, 1] -> [-1, 1], where a translator works."""
+    return 2 * images - 1
+
+
+def as_unit(images: Tensor) -> Tensor:
+    """[-1, 1] -> [0, 1], float32."""
+    return (images.float() + 1) / 2
+
+
 def initialize(module: nn.Module) -> None:
     """Kaiming's normal weights for convolutions and linear layers, zero biases [C]."""
     if isinstance(module, nn.Conv2d | nn.Linear | Enlarging):
@@ -150,11 +160,12 @@ def activated(features: Tensor) -> Tensor:
     return F.leaky_relu(features, SLOPE, inplace=True)
 
 
-def conv_norm_act(inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int) -> nn.Sequential:
-    """Convolution, affine instance norm, leaky ReLU; at stride 1 the border is reflected."""
-    mode: Literal["reflect", "zeros"] = "reflect" if stride == 1 else "zeros"
+def conv_norm_act(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, border: Literal["reflect", "zeros"] = "zeros"
+) -> nn.Sequential:
+    """Convolution padded to sides of 1 / ``stride``, affine instance norm, leaky ReLU."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False, padding_mode=mode),
+        nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False, padding_mode=border),
         nn.InstanceNorm2d(outputs, affine=True),
         nn.LeakyReLU(SLOPE, inplace=True),
     )
@@ -183,9 +194,9 @@ def _pair(width: int) -> nn.ModuleList:
 def _content_encoder(config: TranslatorConfig, channels: int) -> nn.Sequential:
     width = config.width
     return nn.Sequential(
-        conv_norm_act(channels, width, 7, padding=3),
-        conv_norm_act(width, 2 * width, 4, stride=2, padding=1),
-        conv_norm_act(2 * width, 4 * width, 4, stride=2, padding=1),
+        conv_norm_act(channels, width, 7, border="reflect"),
+        conv_norm_act(width, 2 * width, 4, stride=2),
+        conv_norm_act(2 * width, 4 * width, 4, stride=2),
         *(_Residual(4 * width) for _ in range(config.blocks)),
     )
 
@@ -197,8 +208,8 @@ class _StyleEncoder(nn.Module):
         super().__init__()
         widths = [config.width, 2 * config.width, *[4 * config.width] * (config.style_depth - 1)]
         self.body = nn.Sequential(
-            conv_norm_act(channels, widths[0], 7, padding=3),
-            *(conv_norm_act(i, o, 4, stride=2, padding=1) for i, o in pairwise(widths)),
+            conv_norm_act(channels, widths[0], 7, border="reflect"),
+            *(conv_norm_act(i, o, 4, stride=2) for i, o in pairwise(widths)),
         )
         self.head = nn.Linear(widths[-1], config.code)
 
