@@ -16,6 +16,7 @@ from experiment_recipes import TINY, tiny
 from unshift.contracts import Objective
 from unshift.errors import ProtocolError
 from unshift.evaluate.protocol import Fold
+from unshift.experiment import selecting
 from unshift.experiment.record import Run
 from unshift.experiment.run import prepare
 from unshift.experiment.selecting import Restyled, rule_of, select_step, translator, validator
@@ -75,6 +76,17 @@ def chosen(made: Made, rule: str) -> int:
     return select_step(changed, fold, objective, preprocessing=(), trained=trained, unlabeled=stream(run, fold))
 
 
+def measures(made: Made, rule: str) -> dict[int, float]:
+    """What the rule scores each kept step by."""
+    run, fold, objective, trained = made
+    changed, found = replace(run, recipe=recipe(rule)), {}
+    measure = selecting._measure(changed, fold, preprocessing=(), unlabeled=stream(run, fold))
+    for step in (2, 4, 6):
+        load_weights(objective, trained.folder, step)
+        found[step] = measure(objective.eval())
+    return found
+
+
 def predictions(made: Made, step: int) -> list[Tensor]:
     run, fold, objective, trained = made
     load_weights(objective, trained.folder, step)
@@ -104,8 +116,13 @@ def likeness(probabilities: Tensor, seed: int) -> float:
 def test_without_a_collapse_they_choose_by_their_values(made: Made, monkeypatch: Any) -> None:
     monkeypatch.setattr("unshift.evaluate.select.steps_kept", lambda folder: [2, 6])
     found = {step: predictions(made, step) for step in (2, 6)}
-    values = {step: sum(float(entropy(p.flatten(1), axis=0).mean()) for p in parts) for step, parts in found.items()}
+    values = {
+        step: float(np.mean([entropy(p.flatten(1), axis=0, base=2).mean() for p in parts]))
+        for step, parts in found.items()
+    }
     assert values[2] < values[6] and chosen(made, "entropy") == 2
+    measured = measures(made, "entropy")
+    assert made[1].unlabeled and {step: -measured[step] for step in (2, 6)} == pytest.approx(values, rel=1e-4)
     seeds = [derive(0, case.key) for case in made[1].unlabeled]
     density = {step: sum(map(likeness, parts, seeds)) for step, parts in found.items()}
     assert chosen(made, "neighborhood_density") == max(density, key=density.__getitem__)
@@ -132,6 +149,8 @@ def test_translated_validation_sees_through_a_collapse(made: Made) -> None:
         scores[step] = sum(values) / len(values)
     assert scores[4] == 0 < max(scores.values())
     assert chosen(made, "translated_validation") == max(scores, key=scores.__getitem__)
+    assert len(styles) > 1 and len(fold.validation) > 1
+    assert measures(made, "translated_validation") == pytest.approx(scores)
 
 
 def test_the_style_decides_what_is_validated(made: Made) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,3 +110,16 @@ def test_a_training_writes_the_gap_of_each_region_into_its_journal_and_its_pictu
     pixels = np.asarray(Image.open(folder / "previews" / "step_000002.png"))
     assert pixels.shape == (2 * 32, 5 * 32, 3)
     assert (pixels[:, :96, 0] == pixels[:, :96, 2]).all() and (pixels[:, 96:, 0] != pixels[:, 96:, 2]).any()
+
+
+def test_pixels_outside_of_the_field_of_view_do_not_count() -> None:
+    class Seen(Stream):
+        def batch(self, step: int) -> Any:
+            first = torch.tensor([[[True, False], [False, True]]])
+            return dataclasses.replace(super().batch(step), fields_of_view=first if step == 0 else ~first)
+
+    watch = watching(Knows(), TASK, Seen(labeled=True), Seen(labeled=False))  # type: ignore[arg-type]
+    assert watch is not None
+    assert watch(Knows()) == pytest.approx(  # type: ignore[arg-type]
+        {BACKGROUND: (0.0 + 2 * 0.1) / 3, "disc": 1.0, "cup": 1.0, TARGET: (1.0 + 0.0 + 2 * 0.1) / 4 / 2}
+    )

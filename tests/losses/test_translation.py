@@ -47,6 +47,25 @@ def test_the_terms_by_hand() -> None:
         assert float(terms[name]) == pytest.approx(value, rel=1e-5), name
 
 
+def test_no_term_stops_a_gradient() -> None:
+    """Of |x - y| it is the sign of the difference over the number of elements, on either side with its own sign."""
+    compared = {
+        "reconstruction": ("image", "reconstructed"),
+        "cycle": ("image", "cycled"),
+        "content": ("content", "content_again"),
+        "style": ("style", "style_again"),
+    }
+    sides = side(0), side(1)
+    for part in (value for one in sides for value in vars(one).values()):
+        part.requires_grad_()
+    for name, term in encoding_terms(*sides).items():
+        for one in sides:
+            first, second = (getattr(one, field) for field in compared[name])
+            found = torch.autograd.grad(term, (first, second), retain_graph=True)
+            expected = (first - second).sign().detach() / first.numel()
+            torch.testing.assert_close(found, (expected, -expected))
+
+
 def test_equal_sides_give_equal_shares() -> None:
     a, b = side(0), side(1)
     both, swapped, twice = encoding_terms(a, b), encoding_terms(b, a), encoding_terms(a, a)

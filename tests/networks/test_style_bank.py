@@ -47,6 +47,14 @@ def test_clusters_that_lie_apart_are_found() -> None:
     assert torch.equal(found[:, None] == found, same)
 
 
+def test_the_best_of_several_beginnings_is_taken() -> None:
+    """Begun with two points above each other, k-means stays at (upper, lower); (left, right) is closer."""
+    corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.2, 0.0], [1.2, 1.0]])
+    for seed in range(10):
+        left, other_left, right, other_right = style_bank._clustered(corners, 2, seed).tolist()
+        assert left == other_left != right == other_right, seed
+
+
 def test_a_style_is_a_member_of_its_cluster(translator: Translator) -> None:
     bank = StyleBank(torch.arange(10.0)[:, None].expand(10, 8), torch.tensor([0, 1] * 5))
     generator = torch.Generator().manual_seed(0)

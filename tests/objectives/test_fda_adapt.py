@@ -53,6 +53,14 @@ def test_entropy_is_that_of_scipy() -> None:
     assert float(robust_entropy(logits, 2.0)) == pytest.approx(((expected**2 + 1e-6) ** 2).mean(), rel=1e-4)
 
 
+def test_where_the_network_is_sure_the_floor_is_left() -> None:
+    """E = 0: with η = 1/2 the term is the root of the floor alone, and its gradient is a number."""
+    logits = torch.tensor([[200.0, 0.0, 0.0]])[..., None, None].requires_grad_()
+    found = robust_entropy(logits, 0.5)
+    found.backward()
+    assert found.item() == pytest.approx(0.001, rel=1e-5) and logits.grad is not None and logits.grad.isfinite().all()
+
+
 def test_neighboring_slices_are_swapped_alike() -> None:
     task = Task(1, TASK.classes, spatial_dims=3)
     objective = build(FdaAdapt, task=task, channels=3)

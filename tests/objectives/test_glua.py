@@ -248,3 +248,20 @@ def test_files_of_the_first_stage_decide_the_training() -> None:
     stems = {path.stem for path in Glua.files(Glua.Config(translation=MemberRef.model_validate(SMALL)))}
     assert {"style_translation", "translator", "discriminator", "local_mask", "two_domains", "adversary"} <= stems
     assert "style_translation" not in {path.stem for path in Glua.files(Glua.Config(translation=None))}
+
+
+def test_the_remembered_gap_is_a_running_mean_of_the_targets_alone() -> None:
+    objective = glua(mask="literal")
+    network = objective.network
+    gaps = []
+    for _ in range(2):
+        with torch.no_grad():
+            network.discriminator[-1].bias -= 0.6  # a step: the gap is another one
+            of_source, of_target = (
+                float(network.gap(network.unmasked(b.images)[1]).mean()) for b in (source(), target())
+            )
+        objective(source(), target(), phase="segmenter")
+        assert abs(of_source - of_target) > 1e-3
+        gaps.append(of_target)
+        assert float(network.running_gap) == pytest.approx(gaps[0] + 0.01 * (gaps[-1] - gaps[0]), rel=1e-5)
+    assert abs(gaps[1] - gaps[0]) > 0.1
