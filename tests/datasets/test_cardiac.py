@@ -181,6 +181,21 @@ def test_packed_slices_are_refused_for_their_leak_until_it_is_accepted(packed: P
     assert not again.is_complete, "a leak is accepted for one call"
 
 
+def test_nifti_beside_packed_slices_is_read_and_has_no_leak(packed: Path, tmp_path: Path) -> None:
+    """What the leak's remedy says to do."""
+    (leak,) = (p for p in prepare(MEMBER, packed.parent, tmp_path / "p").problems if p.kind == "leak")
+    assert leak.remedy.startswith("Prepare MM-WHS from its NIfTI release, which has no leak.")
+    write_mmwhs(packed.parent / "NIfTI")
+    done = prepare(MEMBER, packed.parent, tmp_path / "p")
+    assert done.is_complete and done.counts == MEMBER.survey(packed.parent / "NIfTI").counts
+    warned = [p for p in done.problems if p.kind == "extra folder"]
+    assert sorted(p.file.name for p in warned) == ["ct_train_tfs", "ct_val_tfs", "mr_train_tfs", "mr_val_tfs"]
+    assert all(
+        f"the NIfTI release in {packed.parent / 'NIfTI' / 'ct_train'}, which is read instead" in p.what for p in warned
+    )
+    assert [c.patient for c in open_dataset(tmp_path / "p").cases("CT")] == ["CT/1001", "CT/1002", "CT/1003"]
+
+
 def test_packed_slices_and_volumes_are_cases_of_one_task(packed: Path, tmp_path: Path) -> None:
     accepted(packed, tmp_path / "p")
     dataset = open_dataset(tmp_path / "p")

@@ -2,7 +2,8 @@
 
 ``unshift data prepare cardiac`` reads either. From NIfTI: whole volumes with spacing and place kept, axes turned so
 that slices are coronal, seven structures reduced to the four of the cross-modality benchmark. From the packed slices
-(see :mod:`unshift.datasets.mmwhs_records`): what was published, with its leak, which is refused unless it is asked for.
+(see :mod:`unshift.datasets.mmwhs_records`): what was published, with its leak, which is refused unless it is asked for;
+where both lie below one folder, NIfTI is read and the packed slices are warned of.
 The published test cases are the cases' split.
 """
 
@@ -75,7 +76,7 @@ class Cardiac(PreparedFolders):
 
     @classmethod
     def survey(cls, source: Path) -> Survey:
-        """Packed slices if there are any, else NIfTI pairs by name."""
+        """NIfTI pairs by name, or packed slices where there is no folder of them."""
         if not is_folder(source):
             raise DataError(
                 f"{source}: no such folder; the unpacked download is required.\nExpected:\n{cls.card.layout}"
@@ -83,13 +84,14 @@ class Cardiac(PreparedFolders):
         found = places(source, _is_part, depth=_DEPTH)
         if not found:
             raise other_folder(source, tree=PACKAGE + mmwhs_records.PACKAGE)
-        if any(mmwhs_records.is_records(folder) for folder in found):
+        pairs = [folder for folder in found if _is_nifti(folder)]
+        if not pairs:
             return mmwhs_records.survey(source)
         items: list[Item] = []
         counts: list[Count] = []
-        problems: list[Problem] = []
+        problems = [_left_out(folder, pairs) for folder in found if folder not in pairs]
         for domain in cls.published:
-            part, wrong = _modality(source, found, domain)
+            part, wrong = _modality(source, pairs, domain)
             items += part
             problems += wrong
             tests = len(TESTS[domain])
@@ -128,7 +130,17 @@ class Cardiac(PreparedFolders):
 
 
 def _is_part(folder: Path) -> bool:
-    return folder.name.lower() in ("ct_train", "mr_train") or mmwhs_records.is_records(folder)
+    return _is_nifti(folder) or mmwhs_records.is_records(folder)
+
+
+def _is_nifti(folder: Path) -> bool:
+    return folder.name.lower() in ("ct_train", "mr_train")
+
+
+def _left_out(records: Path, taken: Sequence[Path]) -> Problem:
+    what = f"packed slices beside the NIfTI release in {taken[0]}, which is read instead, so they are left out"
+    remedy = "Nothing need be done; to prepare the packed slices, keep them in a folder without the NIfTI release."
+    return Problem("extra folder", "warning", records, what, remedy)
 
 
 def _modality(source: Path, found: Sequence[Path], domain: str) -> tuple[list[Item], list[Problem]]:
