@@ -58,7 +58,7 @@ from unshift.losses.translation import Side, TranslationWeights, discrimination,
 from unshift.networks import discriminator, style_bank, translator
 from unshift.networks.discriminator import Judges, JudgesConfig
 from unshift.networks.style_bank import StyleBank
-from unshift.networks.translator import Translator, TranslatorConfig
+from unshift.networks.translator import Translator, TranslatorConfig, as_signed, as_unit
 from unshift.objectives.views import augmented, build_augmentations, source_files
 from unshift.randomness import torch_generator
 from unshift.sample import Batch, Task, UnlabeledBatch
@@ -315,16 +315,6 @@ class StyleTranslation(Objective):
         for mine, others in zip(self.average.parameters(), self.translator.parameters(), strict=True):
             mine.lerp_(others.to(mine), 1 - momentum)
         self.updates += 1
-
-
-def as_signed(images: Tensor) -> Tensor:
-    """[0, 1] -> [-1, 1], where the translator works."""
-    return 2 * images - 1
-
-
-def as_unit(images: Tensor) -> Tensor:
-    """[-1, 1] -> [0, 1], float32."""
-    return (images.float() + 1) / 2
 
 
 MEMBER = StyleTranslation
