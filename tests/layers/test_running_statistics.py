@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from unshift.layers.running_statistics import batch_norms, keeping
+from unshift.layers.running_statistics import batch_norms, by_the_batch, keeping
 
 
 def test_running_statistics_move_as_told_and_outputs_do_not_change() -> None:
@@ -19,6 +19,17 @@ def test_running_statistics_move_as_told_and_outputs_do_not_change() -> None:
     torch.testing.assert_close(model[0].running_mean, 0.5 * images.mean((0, 2, 3)))
     torch.testing.assert_close(model[0].running_var, 0.5 + 0.5 * images.transpose(0, 1).flatten(1).var(1))
     assert torch.equal(model(images), inside) and model[0].momentum == 0.1
+
+
+def test_by_the_batch_in_evaluation_mode_and_nothing_is_kept() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.5)).eval()
+    images = torch.rand(4, 2, 5, 5, generator=torch.Generator().manual_seed(0)) + 3
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad(), by_the_batch(model):
+        found = model(images)
+    assert found.mean((0, 2, 3)).abs().max() < 1e-5 and float(model(images).detach().mean()) > 3
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(part.training for part in model.modules()) and model[0].track_running_stats
 
 
 def test_momentum_comes_back_after_an_error() -> None:

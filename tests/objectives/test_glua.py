@@ -12,6 +12,7 @@ import torch
 from adaptation_batches import build, equal, is_erm, source, target, trained
 from unshift.config import MemberRef
 from unshift.errors import ConfigError, DataError
+from unshift.layers.running_statistics import keeping
 from unshift.losses.overlap import segmentation_terms
 from unshift.networks.local_mask import LocalMask
 from unshift.objectives.glua import Glua, squared
@@ -209,9 +210,16 @@ def test_what_a_training_shows_of_itself() -> None:
     )
     assert torch.equal(shown[:, 1], objective.translation.translated(*images))
     gaps = objective.gaps(*images)
-    for gap, seen in zip(gaps, (shown[:, 1], images[1]), strict=True):
-        assert torch.equal(gap, objective.network.gap_map(seen)) and not gap.requires_grad
-    plain = glua().eval()
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    for gap, seen in zip(gaps, (shown[:, 1], images[1]), strict=True):  # as D sees them in training: by the batch
+        objective.train()
+        with torch.no_grad(), keeping(objective, 0.0):
+            assert torch.equal(gap, objective.network.gap_map(seen)) and not gap.requires_grad
+        objective.eval().load_state_dict(before)
+        assert not torch.equal(gap, objective.network.gap_map(seen))
+    objective.gaps(*images)
+    assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
+    plain = glua(statistics="joint").eval()
     assert torch.equal(plain.previews(*images), torch.stack(images, dim=1))
     assert torch.equal(plain.gaps(*images)[0], plain.network.gap_map(images[0]))
     assert glua(**OFF).gaps(*images) is None

@@ -252,6 +252,22 @@ def test_after_a_finished_training_the_segmenter_learns_alone() -> None:
     assert all(torch.equal(terms[name], own[name]) for name in own)
 
 
+def test_tested_with_the_targets_statistics() -> None:
+    first, second, plain = build(), build(statistics="target"), build()
+    batch, unlabeled = pair()
+    for objective in (second, plain):
+        objective.begin_after(first)
+        torch.stack(list(objective(batch, unlabeled, phase="segmenter").values())).sum().backward()
+    expected = build().network
+    expected(unlabeled.images)
+    for name, value in expected.named_buffers():
+        found = dict(second.network.named_buffers())[name]
+        assert torch.equal(found, value) or name.endswith("num_batches_tracked"), name
+    for (name, one), other in zip(second.network.named_parameters(), plain.network.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad), name  # the same training, another test
+    assert not torch.equal(second.eval().network(batch.images), plain.eval().network(batch.images))
+
+
 def test_a_bank_gives_every_case_one_style_of_each_cluster() -> None:
     first, second = build(), build(styles="bank")
     second.begin_after(first)

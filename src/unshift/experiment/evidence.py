@@ -135,7 +135,8 @@ def _describe_adaptation(fold: Fold, protocol: ProtocolConfig, *, selects: bool)
     whose = "patients whom the sources show too" if protocol.same_patients else "other patients"
     return (
         f" {who} also saw, without labels, {count} images of {targets}, of {whose}; no tested "
-        "patient is among them, and all pipelines are tested on the same cases."
+        "patient is among them, as far as the dataset tells patients apart, and all pipelines are tested on the same "
+        "cases."
     )
 
 

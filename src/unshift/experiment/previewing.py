@@ -31,7 +31,7 @@ def previewing(
     channel, height, width]``, images in [0, 1]. It is given the same images each time, those of the first step, in
     evaluation mode, and may not draw random numbers, so that a training ends with the same weights whether it is looked
     at or not. One that also has ``gaps`` (:mod:`unshift.experiment.watching`) gets two columns more: the gap over the
-    source image as the segmenter sees it, the last but one, and over the target image, the last.
+    source image (translated, if training translates), the last but one, and over the target image, the last.
     """
     show = getattr(objective, "previews", None)
     if show is None or unlabeled is None:

@@ -1,9 +1,8 @@
 """Where the domains still differ while an objective learns: measured at each validation, for the journal.
 
 An objective that knows has a method ``gaps(source images, target images) -> (source, target)``, maps in [0, 1] of the
-images' size, or None where its settings leave nothing to know. It is asked in evaluation mode: batch norms of both
-domains then have the statistics of a test. It may not draw random numbers or change anything, so
-that a training ends with the same weights whether it is watched or not.
+images' size, or None where its settings leave nothing to know. It is asked in evaluation mode, and may not draw random
+numbers or change anything, so that a training ends with the same weights whether it is watched or not.
 """
 
 from __future__ import annotations

@@ -28,3 +28,16 @@ def keeping(module: nn.Module, momentum: float) -> Iterator[None]:
     finally:
         for norm, value in before:
             norm.momentum = value
+
+
+@contextmanager
+def by_the_batch(module: nn.Module) -> Iterator[None]:
+    """Within the block batch norms compute from the batch at hand, in evaluation mode too, and keep nothing of it."""
+    before = [(norm, norm.training) for norm in batch_norms(module)]
+    for norm, _ in before:
+        norm.training, norm.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for norm, mode in before:
+            norm.training, norm.track_running_stats = mode, True

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +43,7 @@ from unshift import config, discover
 from unshift.config import MemberRef, parse
 from unshift.contracts import Network, Objective, Setting
 from unshift.errors import ConfigError
-from unshift.layers.running_statistics import keeping
+from unshift.layers.running_statistics import by_the_batch, keeping
 from unshift.losses.overlap import segmentation_terms
 from unshift.networks import discriminator
 from unshift.networks.style_bank import StyleBank
@@ -157,13 +158,13 @@ class Glua(Objective):
         groups = {} if self.translation is None else dict(self.translation.parameter_groups())
         judges = [] if self.judge is None else list(self.judge.parameters())
         if self.has_mask:
-            judges += list(_inner(self.network).discriminator.parameters())
+            local_mask: Any = self.network
+            judges += list(local_mask.discriminator.parameters())
         taken = {id(parameter) for parameter in judges}
         rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in taken]
-        groups |= {"feature_discriminator": [{"params": judges, "scale": self.config.discriminator_rate}]}
-        return {phase: groups.get(phase, [{"params": rest}]) for phase in self.phases[:-1]} | {
-            "segmenter": [{"params": rest}]
-        }
+        groups["feature_discriminator"] = [{"params": judges, "scale": self.config.discriminator_rate}]
+        groups["segmenter"] = [{"params": rest}]
+        return {phase: groups[phase] for phase in self.phases}
 
     def losses(self, phase: str, batch: Batch, unlabeled: UnlabeledBatch | None = None) -> dict[str, Tensor]:
         """``segmenter``: ``cross_entropy`` and ``dice``, weighted ``feature_adversary`` and ``output_adversary``;
@@ -200,11 +201,15 @@ class Glua(Objective):
     ) -> tuple[Float[Tensor, "batch 1 height width"], Float[Tensor, "batch 1 height width"]] | None:
         """How sure the feature discriminator is of the domain at each pixel, in [0, 1]: of source images, translated if
         they are in training, and of as many target images. None where no discriminator looks at features.
+
+        With ``statistics: target`` each domain is normalized by its own batch, as the discriminator meets it in
+        training; the running statistics are the target's, and source features by these it has never seen.
         """
         if not self.has_mask:
             return None
-        network = _inner(self.network)
-        return network.gap_map(self._styled(source, target)), network.gap_map(target)
+        network: Any = self.network
+        with by_the_batch(network) if self.config.statistics == "target" else nullcontext():
+            return network.gap_map(self._styled(source, target)), network.gap_map(target)
 
     def _styled(self, source: Tensor, target: Tensor) -> Tensor:
         return source if self.translation is None else self.translation.translated(source, target)
@@ -216,7 +221,7 @@ class Glua(Objective):
 
     def _encoded(self, source: Tensor, target: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Unmasked features of either domain, by the batch statistics that the settings name."""
-        network = _inner(self.network)
+        network: Any = self.network
         encode = network.unmasked if self.has_mask else network.encode
         if self.config.statistics == "joint":
             both = encode(torch.cat([source, target]))
@@ -235,7 +240,8 @@ class Glua(Objective):
         return logits, self.network.decode(second)
 
     def _discriminators(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        network, terms = _inner(self.network), {}
+        network: Any = self.network
+        terms: dict[str, Tensor] = {}
         told: tuple[Tensor, ...] = ()
         with torch.no_grad(), keeping(network, 0.0):
             features = self._encoded(source, target)
@@ -250,7 +256,8 @@ class Glua(Objective):
         return terms
 
     def _segmenter(self, source: Tensor, label_maps: Tensor, target: Tensor) -> dict[str, Tensor]:
-        c, network = self.config, _inner(self.network)
+        c = self.config
+        network: Any = self.network
         if not c.adapts:
             return segmentation_terms(network(source), label_maps, include_background=c.include_background)
         self._count()
@@ -274,13 +281,15 @@ class Glua(Objective):
     @torch.no_grad()
     def _gap(self, feature: Tensor) -> Tensor:
         """The gap, without gradient."""
-        gap: Tensor = _inner(self.network).gap(feature)
+        network: Any = self.network
+        gap: Tensor = network.gap(feature)
         return gap
 
     def _remember(self, gap: Tensor) -> None:
         """Move the running mean towards the mean of the target's gap, in training alone."""
         if self.training:
-            running = _inner(self.network).running_gap
+            network: Any = self.network
+            running = network.running_gap
             running.lerp_(gap.mean(), 1 - _MEMORY if int(self.updates) > 1 else 1.0)
 
     def _count(self) -> None:
@@ -297,21 +306,16 @@ def squared(judged: Tensor, wanted: float, share: Tensor | None = None) -> Float
     return (errors if share is None else errors * share).mean()
 
 
-def _inner(network: Network) -> Any:
-    """The network as ``local_mask``, whose class a member may not import; or as it is where there is no mask."""
-    return network
-
-
 def _told(told: Tensor, wanted: float) -> Tensor:
     return verdict(told, wanted, "least_squares")
 
 
 def _first_stage(ref: MemberRef) -> tuple[Any, Any]:
     member = discover.load("objectives", ref.name, where="objective glua: translation")
-    if not (hasattr(member, "translated") and hasattr(member, "views")):
+    if lacking := [name for name in ("views", "styled", "translated") if not hasattr(member, name)]:
         raise ConfigError(
-            f"objective glua: translation {ref.name!r} does not translate; one that has `translated` and `views` is "
-            "required. Set translation: style_translation, or null."
+            f"objective glua: translation {ref.name!r} does not translate, for it has no `{'`, no `'.join(lacking)}`. "
+            "Set translation: style_translation, or null."
         )
     return member, parse(member.Config, ref.settings, where=f"objective glua: translation {ref.name!r}")
 

@@ -30,6 +30,8 @@ Differences from the authors' code:
 * ``styles: bank`` of a second stage is the authors' third step without its files [C]: a code of each of six clusters
   for every source case, all of whose slices have the same six. By default the styles are those of the target images
   that the batch holds [F].
+* ``statistics: target`` lets the batch norms of a test have the target's statistics (``adabn``). With an adversary they
+  have them anyway, so that only from such a row on is the step to an adversary no more than that [F].
 * all source domains share one style encoder and one discriminator, and so do all targets.
 """
 
@@ -37,6 +39,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -52,6 +55,7 @@ from unshift.augmentations.intensities import require_unit
 from unshift.config import MemberRef
 from unshift.contracts import Network, Objective, Setting
 from unshift.errors import ConfigError, ProtocolError
+from unshift.layers.running_statistics import keeping
 from unshift.losses import translation
 from unshift.losses.overlap import segmentation_terms
 from unshift.losses.translation import Side, TranslationWeights, discrimination, encoding_terms, least_squares, weighted
@@ -77,6 +81,9 @@ class Config(config.Config):
     discriminator_rate: float = Field(0.2, gt=0, description="factor on the learning rate")
     styles: Literal["batch", "bank"] = Field(
         "batch", description="of translations: target images beside them, or a bank of codes (only `after` a row)"
+    )
+    statistics: Literal["translated", "target"] = Field(
+        "translated", description="of batch norms in a test: of translated images, or the target's, as adabn"
     )
     betas: tuple[float, float] = Field((0.5, 0.9), description="of adam and adamw, for translator and discriminators")
     include_background: bool = Field(True, description="in Dice")
@@ -156,7 +163,7 @@ class StyleTranslation(Objective):
                 f"found {type(first).__name__}, which gives no translator; one of objective style_translation is "
                 "required. Name such a pipeline."
             )
-        mine, others = (one.config.model_dump(mode="json", exclude={"styles"}) for one in (self, first))
+        mine, others = (one.config.model_dump(mode="json", exclude={"styles", "statistics"}) for one in (self, first))
         if different := [name for name in mine if mine[name] != others[name]]:
             raise ConfigError(
                 f"{', '.join(different)} of style_translation differ; the two must agree. Give both pipelines the same "
@@ -190,10 +197,13 @@ class StyleTranslation(Objective):
             return self._generator_terms(source[learned], target[learned], (batch, unlabeled))
         if phase == "discriminator":
             return self._discriminator_terms(source[learned], target[learned], (batch, unlabeled))
-        translated = self.styled(batch, source, target)
-        return segmentation_terms(
-            self.network(translated), label_maps, include_background=self.config.include_background
-        )
+        translated, keeps_target = self.styled(batch, source, target), self.config.statistics == "target"
+        with keeping(self.network, 0.0) if keeps_target else nullcontext():
+            logits = self.network(translated)
+        if keeps_target and self.training:
+            with torch.no_grad():
+                self.network(target)
+        return segmentation_terms(logits, label_maps, include_background=self.config.include_background)
 
     def views(self, batch: Batch, unlabeled: UnlabeledBatch | None) -> tuple[Tensor, Tensor, Tensor]:
         """Source images, target images, source label maps, augmented: a pure function of the batches."""
