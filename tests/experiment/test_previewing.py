@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from experiment_recipes import TINY, tiny
-from unshift.experiment.previewing import EVERY, previewing, write_sheet
+from unshift.experiment.previewing import EVERY, columns, previewing, sheets, write_sheet
 from unshift.experiment.run import prepare
 from unshift.experiment.training import train
 from unshift.sample import UnlabeledBatch
@@ -57,6 +57,13 @@ def test_sheets_are_written_every_so_often_and_at_the_end(tmp_path: Path) -> Non
     assert (sheet[:, :6] == round(0.2 * 255)).all() and (sheet[:, 6:] == round(0.6 * 255)).all()
 
 
+def test_columns_are_named() -> None:
+    assert columns(2, has_gaps=False) == ("source", "target")
+    assert columns(2, has_gaps=True) == ("source", "target", "gap over source", "gap over target")
+    assert columns(3, has_gaps=False) == ("source", "translation", "target")
+    assert columns(3, has_gaps=True)[3:] == ("gap over translation", "gap over target")
+
+
 def test_nothing_to_show_writes_nothing(tmp_path: Path) -> None:
     stream: Any = Stream(0.2, 2)
     previewing(nn.Linear(1, 1), stream, stream, tmp_path)(at(EVERY))  # type: ignore[arg-type]
@@ -86,3 +93,6 @@ def test_a_training_in_a_run_leaves_translations_in_its_folder(tmp_path: Path) -
     found = train(current, "translated", plan[0], seed=0)
     sheet = np.asarray(Image.open(found.trained.folder / "previews" / "step_000002.png"))
     assert sheet.shape == (2 * 32, 3 * 32) and sheet[:, 32:64].std() > 0
+    (shown,) = sheets(current, plan)
+    assert shown.columns == ("source", "translation", "target") and shown.pipeline == "translated"
+    assert np.array_equal(shown.pixels[..., 0], sheet) and shown.title == "A → B"

@@ -18,6 +18,7 @@ from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
 from unshift.experiment.gaps import gap_groups
 from unshift.experiment.members import used_members
+from unshift.experiment.previewing import sheets
 from unshift.experiment.record import Run, read_json
 from unshift.experiment.referring import all_references, shown_references
 from unshift.experiment.testing import origins, prediction_path
@@ -63,6 +64,7 @@ def collect(
         pipelines={name: _describe(run, name) for name in recipe.pipelines},
         metric=recipe.evaluate.metrics[0],
         gallery=shown,
+        sheets=list(sheets(run, plan)),
         gaps=list(gap_groups(run, plan, shown)),
         distributions=list(distributions(run, plan)),
         curves=list(curves(run, plan)),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from unshift.contracts import Objective
+from unshift.evaluate.protocol import Fold
+from unshift.experiment.record import Run
 from unshift.predict.predictor import evaluating
+from unshift.report.content import Sheet
 from unshift.report.heat import heated
 from unshift.report.picture import eight_bit
 from unshift.train.loader import Loader, UnlabeledLoader
@@ -48,11 +52,18 @@ def previewing(
         parts = [part[:count].to(device) for part in images]
         with torch.no_grad(), evaluating(objective):
             shown, gaps = show(*parts).cpu(), getattr(objective, "gaps", lambda *_: None)(*parts)
+        names = columns(shown.shape[1], has_gaps=gaps is not None)
         if gaps is not None:
             shown = with_gaps(shown, [gap.cpu() for gap in gaps])
-        write_sheet(folder / "previews" / f"step_{progress.step:06d}.png", shown)
+        write_sheet(folder / "previews" / f"step_{progress.step:06d}.png", shown, columns=names)
 
     return listen
+
+
+def columns(count: int, *, has_gaps: bool) -> tuple[str, ...]:
+    """What stands in the columns of a sheet: first the source, last the target, a translation between them if any."""
+    shown = ("source", "translation", "target")[:: 1 if count == 3 else 2]
+    return (*shown, *(f"gap over {name}" for name in shown[-2:])) if has_gaps else shown
 
 
 def with_gaps(
@@ -67,11 +78,30 @@ def with_gaps(
     return torch.cat([kept, torch.stack(drawn, dim=1)], dim=1)
 
 
-def write_sheet(path: Path, images: Float[Tensor, "row column channel height width"]) -> None:
-    """One PNG of all images in [0, 1], side by side; three channels are color, of others the first is shown."""
+def write_sheet(
+    path: Path, images: Float[Tensor, "row column channel height width"], *, columns: Sequence[str] = ()
+) -> None:
+    """One PNG of all images in [0, 1], side by side; three channels are color, of others the first is shown.
+
+    The names of the columns stand in the file, as the PNG's text ``columns``, one a line.
+    """
     path.parent.mkdir(exist_ok=True)
     rows = [np.concatenate([eight_bit(image.clamp(0, 1).float().numpy()) for image in row], axis=2) for row in images]
     pixels = np.concatenate(rows, axis=1)
     draft = path.with_name(f".{path.name}")
-    Image.fromarray(np.moveaxis(pixels, 0, -1) if len(pixels) == 3 else pixels[0]).save(draft, "PNG")
+    text = PngInfo()
+    text.add_text("columns", "\n".join(columns))
+    Image.fromarray(np.moveaxis(pixels, 0, -1) if len(pixels) == 3 else pixels[0]).save(draft, "PNG", pnginfo=text)
     draft.replace(path)
+
+
+def sheets(run: Run, plan: Sequence[Fold]) -> Iterator[Sheet]:
+    """The last sheet of every training that left one, of the first seed."""
+    for fold in (fold for fold in plan if fold.kind == "held_out"):
+        for pipeline in run.recipe.pipelines:
+            path = run.preview_of(pipeline, fold, run.recipe.seeds[0])
+            if path.is_file():
+                with Image.open(path) as opened:
+                    names = tuple(opened.info["columns"].splitlines())
+                    pixels = np.asarray(opened.convert("RGB"))
+                yield Sheet(pipeline, f"{', '.join(fold.sources)} → {', '.join(fold.targets)}", names, pixels)

@@ -9,6 +9,7 @@ Layout::
         run.json             command, code version, environment, dataset folder
         trainings.json       which stored training each pipeline used
         journals/            copies of the journals of those trainings
+        previews/            copies of the last pictures that those trainings showed of themselves, if any
         data.json            SHA-256 of every case's files
         split.json           which case is in which part of which fold
         predictions/<fold>/<seed>/<pipeline>/<domain>/<case>.png | .nii.gz
@@ -89,12 +90,16 @@ class Run:
         return self.folder.parent / "trainings"
 
     def note_training(self, pipeline: str, fold: Fold, seed: int, key: str) -> None:
-        """Write down which stored training a pipeline used, and keep a copy of its journal."""
+        """Write down which stored training a pipeline used, and keep a copy of its journal and its last pictures."""
         if not is_first_process():
             return
         journal = self.journal_of(pipeline, fold, seed)
         journal.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.store / key / "journal.jsonl", journal)
+        for sheet in sorted((self.store / key / "previews").glob("*.png"))[-1:]:
+            shown = self.preview_of(pipeline, fold, seed)
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(sheet, shown)
         path = self.folder / "trainings.json"
         noted = read_json(path) if path.exists() else {}
         write_json(path, {**noted, f"{fold.name}/{seed}/{pipeline}": key})
@@ -102,6 +107,10 @@ class Run:
     def journal_of(self, pipeline: str, fold: Fold, seed: int) -> Path:
         """The run's own copy of a training's journal, so that a run folder can be moved."""
         return self.folder / "journals" / fold.name / str(seed) / f"{pipeline}.jsonl"
+
+    def preview_of(self, pipeline: str, fold: Fold, seed: int) -> Path:
+        """The run's own copy of the last pictures that a training showed of itself, if it showed any."""
+        return self.folder / "previews" / fold.name / str(seed) / f"{pipeline}.png"
 
     def pipelines(self, fold: Fold) -> list[str]:
         """What a fold trains: all pipelines; the baseline alone where it trains on the target, for gap recovery."""

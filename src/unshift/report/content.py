@@ -96,6 +96,22 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """What a training showed of itself at its end: source images, what they were made into, target images.
+
+    Args:
+        title: the direction, sources to targets.
+        columns: what stands in them, from the left.
+        pixels: uint8 [height, width, 3], columns of one width.
+    """
+
+    pipeline: str
+    title: str
+    columns: tuple[str, ...]
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
 class GapPicture:
     """Where a feature tells the domains apart, over a tested image.
 
@@ -150,6 +166,7 @@ class Report:
             given another picture's colors; None when none was.
         replayed: what was done as a published protocol does and the honest one does not, a sentence each; every table
             is then marked.
+        sheets: what trainings showed of themselves; empty where none did.
         gaps: what is known of the gap between domains in a feature; empty where no pipeline looks at it.
         statistics: further conventions, a sentence each (tolerance of the NSD, policy for empty masks).
         pipelines: name -> what it is, in the order of the tables.
@@ -189,6 +206,7 @@ class Report:
     statistics: tuple[str, ...] = field(default=())
     replayed: tuple[str, ...] = field(default=())
     gaps: Sequence[GapGroup] = ()
+    sheets: Sequence[Sheet] = ()
 
     def __post_init__(self) -> None:
         frames = (("scores", SCORE_COLUMNS), ("summary", SUMMARY_COLUMNS), ("comparisons", COMPARISON_COLUMNS))

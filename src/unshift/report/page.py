@@ -18,6 +18,7 @@ from unshift.report.gallery import shelves
 from unshift.report.gap import gap_views
 from unshift.report.heat import ramp
 from unshift.report.number import LOWER_IS_BETTER, interval, percent, title
+from unshift.report.sheet import sheet_views
 from unshift.report.table import all_tables
 from unshift.report.tablefile import replace_text, write_tables
 from unshift.report.verdict import headline_unit, judge
@@ -69,6 +70,7 @@ def _context(report: Report) -> dict[str, Any]:
         "strip_panels": panels,
         "shelves": shelves(report.gallery, metric=report.metric, unit=unit),
         "gaps": gap_views(report.gaps, names=list(report.pipelines)),
+        "sheets": sheet_views(report.sheets),
         "ramp": ramp(),
         "histograms": histogram_panels(report.distributions),
         "curves": curve_panels(report.curves, names=list(report.pipelines)),
