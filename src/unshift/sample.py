@@ -87,6 +87,11 @@ class Case:
         """``domain/name``: unique within a dataset."""
         return f"{self.domain}/{self.name}"
 
+    @property
+    def is_labeled(self) -> bool:
+        """Whether there is a label map, as far as can be known unopened: a file of it, or the case is generated."""
+        return self.labels is not None or not self.images
+
 
 @dataclass(frozen=True)
 class Reference:

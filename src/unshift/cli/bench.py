@@ -19,9 +19,10 @@ from unshift.evaluate.statistics import pooled
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.members import used_members
+from unshift.experiment.preflight import preflight
 from unshift.experiment.record import Run
 from unshift.experiment.replay import ALL, HONEST, Protocol, marks, planned, replay, variants
-from unshift.experiment.run import Result, execute, jobs, prepare, require_repairs
+from unshift.experiment.run import Result, execute, jobs, prepare
 from unshift.metrics.policy import METRICS
 from unshift.recipe import Recipe, read_recipe
 from unshift.train.devices import Devices
@@ -43,7 +44,7 @@ def bench(
     runs: Path = typer.Option(Path("runs"), help="Where run folders and trainings are kept."),
     settings: list[str] = typer.Option([], "--set", help="key.key=value in place of the recipe's; may be repeated."),
     accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, train nothing."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check all but most images, show the plan, train nothing."),
     protocol: Protocol | None = typer.Option(None, "--replay", help="Also as a paper's released code tests it."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
     size: int | None = typer.Option(None, min=16, help="Side of the image, 400 unless told.", rich_help_panel=PANEL),
@@ -66,7 +67,7 @@ def bench(
     tried = variants(loaded, protocol, current.dataset.task) if protocol else {}
     work = planned(current, plan, tried) if protocol else jobs(current, plan)
     if dry_run:
-        require_repairs(current, plan)
+        preflight(current, plan)
         show_plan(current, plan, work, as_json=as_json)
         if protocol and not as_json:
             show_switches(protocol, {name: " ".join(marks(v)) for name, v in tried.items() if name != HONEST})

@@ -11,6 +11,7 @@ from unshift.errors import UnknownName
 from unshift.evaluate.protocol import Fold
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job, silence
+from unshift.experiment.preflight import preflight
 from unshift.experiment.record import is_first_process
 from unshift.experiment.run import prepare
 from unshift.experiment.testing import bundle_path, make_bundle
@@ -42,7 +43,7 @@ def train(
     accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
     devices: int = typer.Option(1, help="Processes or accelerators; more than one trains with DDP."),
     nodes: int = typer.Option(1, help="Machines; the launcher (torchrun, SLURM) starts this command on each."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, train nothing."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check all but most images, train nothing."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
     """Train one pipeline of a recipe."""
@@ -56,6 +57,7 @@ def train(
     current, plan = prepare(loaded, root=data, runs=runs, devices=where, record=False)
     chosen = _fold(plan, fold)
     number = loaded.seeds[0] if seed is None else seed
+    preflight(current, [chosen], pipelines=[name])
     work: list[Job] = train_jobs(current, name, chosen, seed=number)
     if dry_run and as_json:
         emit(vars(work[-1]))

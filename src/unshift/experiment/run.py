@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pandas as pd
 
 from unshift import discover
 from unshift.datasets.opening import open_dataset
-from unshift.errors import ConfigError, ProtocolError, UnshiftError
+from unshift.errors import ConfigError, ProtocolError
 from unshift.evaluate.comparison import compare
 from unshift.evaluate.protocol import Fold, folds, read_split, require, write_split
 from unshift.evaluate.score import read_scores, write_scores
@@ -21,12 +19,13 @@ from unshift.evaluate.statistics import summarize
 from unshift.experiment.events import Job, Listener, silence
 from unshift.experiment.evidence import collect
 from unshift.experiment.plugging import identity_of_plugins
+from unshift.experiment.preflight import naming, preflight
 from unshift.experiment.record import Run, open_run, read_run
 from unshift.experiment.selecting import require_translation, require_validations
-from unshift.experiment.staging import begin, require_first
+from unshift.experiment.staging import begin
 from unshift.experiment.testing import job_name, test
 from unshift.experiment.training import adaptation, build_objective, train, train_jobs
-from unshift.recipe import Recipe, load_config
+from unshift.recipe import Recipe
 from unshift.report.page import write_report
 from unshift.sample import Task
 from unshift.train.devices import Devices
@@ -82,8 +81,7 @@ def run(
 def execute(current: Run, plan: list[Fold]) -> Result:
     """What :func:`run` does once everything is prepared."""
     keep_split(current, plan)
-    require_repairs(current, plan)
-    require_objectives(current, plan)
+    preflight(current, plan)
     parts = []
     for fold in plan:
         for seed in current.recipe.seeds:
@@ -94,31 +92,6 @@ def execute(current: Run, plan: list[Fold]) -> Result:
     scores = pd.concat(parts, ignore_index=True)
     write_scores(current.folder / "scores.parquet", scores)
     return conclude(current, plan, scores)
-
-
-@contextmanager
-def naming(pipeline: str) -> Iterator[None]:
-    """Put the pipeline's name before what goes wrong in it: a member knows the setting, not whose it is."""
-    try:
-        yield
-    except UnshiftError as error:
-        error.args = (f"Pipeline {pipeline}: {error}",)
-        raise
-
-
-def require_repairs(current: Run, plan: list[Fold]) -> None:
-    """Raise before the first training for what a pipeline's repair names and cannot use: a file, an image, a package.
-
-    Raises:
-        UnshiftError: the repair says which one.
-    """
-    for fold in plan:
-        sources = [case.key for case in fold.train]
-        for name in current.pipelines(fold):
-            for reference in current.recipe.pipelines[name].normalizations:
-                where = f"pipelines.{name}.normalizations"
-                config = load_config("normalizations", reference, where=where)
-                discover.load("normalizations", reference.name, where=where).preflight(config, sources)
 
 
 def require_selection(recipe: Recipe, task: Task, plan: list[Fold]) -> None:
@@ -144,21 +117,6 @@ def require_stages(recipe: Recipe, task: Task, plan: list[Fold]) -> None:
         if pipeline.after is not None:
             first, later = (build_objective(recipe, row, task, **settings) for row in (pipeline.after, name))
             begin(later, first, recipe=recipe, pipeline=name)
-
-
-def require_objectives(current: Run, plan: list[Fold]) -> None:
-    """Build every pipeline's objective once: what does not fit its network is said before the first training.
-
-    Raises:
-        UnshiftError: the objective, or the network, says what is wrong.
-    """
-    recipe = current.recipe
-    for name in recipe.pipelines:
-        with naming(name):
-            objective = build_objective(
-                recipe, name, current.dataset.task, sources=plan[0].sources, seed=recipe.seeds[0]
-            )
-            require_first(objective, recipe=recipe, pipeline=name)
 
 
 def require_sources(recipe: Recipe, plan: list[Fold]) -> None:
