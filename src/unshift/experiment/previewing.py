@@ -102,6 +102,6 @@ def sheets(run: Run, plan: Sequence[Fold]) -> Iterator[Sheet]:
             path = run.preview_of(pipeline, fold, run.recipe.seeds[0])
             if path.is_file():
                 with Image.open(path) as opened:
-                    names = tuple(opened.info["columns"].splitlines())
+                    names = tuple(str(opened.info.get("columns", "")).splitlines())
                     pixels = np.asarray(opened.convert("RGB"))
                 yield Sheet(pipeline, f"{', '.join(fold.sources)} → {', '.join(fold.targets)}", names, pixels)
