@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from unshift.errors import ConfigError
 from unshift.randomness import make_deterministic
+from unshift.train.shallow import ShallowInFloat32
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class _Autocast(MixedPrecision):
 
     def convert_input(self, data: Any) -> Any:
         return data
+
+    @contextmanager
+    def forward_context(self) -> Iterator[None]:
+        with super().forward_context(), ShallowInFloat32() if self.device == "cpu" else nullcontext():
+            yield
 
 
 def _plugin(precision: str, kind: str) -> Precision:
