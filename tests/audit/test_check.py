@@ -158,3 +158,16 @@ def test_files_alone(pairs, write) -> None:
         ("error", "unusable label map", "A/masks/3.png"),
     ]
     assert check_files(dataset, dataset.scan.cases[:1]) == []
+
+
+def test_domains_of_other_channels_are_told_with_both_counts(tmp_path: Path) -> None:
+    for domain, channels in (("A", 1), ("B", 4)):
+        for i in range(2):
+            space = np.random.default_rng(i).random((8, 9, 1, channels)[: 3 + (channels > 1)]).astype(np.float32)
+            for part, array in (("images", space), ("masks", np.ones((8, 9, 1), np.uint8))):
+                (tmp_path / domain / part).mkdir(parents=True, exist_ok=True)
+                nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / domain / part / f"{i}.nii.gz")
+    dataset = opened(tmp_path, channels=4, spatial_dims=3)
+    [problem] = [p for p in check(dataset) if p.kind == "other channels"]
+    assert "2 image(s) of A have 1 channel(s) (0, 1); 2 image(s) of B can be read with 4" in problem.what
+    assert [p.kind for p in check_files(dataset, dataset.cases("A"))] == ["other channels"]

@@ -72,6 +72,13 @@ def test_an_upper_bound_on_a_target_without_labels_is_refused(tmp_path: Path) ->
         preflight(current, plan[1:], pipelines=["baseline"])
 
 
+def test_a_folder_of_a_domain_without_images_in_it_says_so(tmp_path: Path) -> None:
+    root = without_masks(tmp_path / "set", "b")
+    (root / "b" / "images").rename(root / "b" / "pictures")
+    with pytest.raises(ProtocolError, match=r"domain 'b': the folder .*b is there, but it has no folder images/"):
+        prepare(on_files(), root=root, runs=tmp_path, record=False)
+
+
 SMALL = {"mode": "window", "size": [16, 16]}
 LATER = {"baseline": {}, "local": {"objective": "advent"}}
 
@@ -100,7 +107,12 @@ def test_random_state_is_kept_equal_rows_are_asked_once_and_stored_trainings_nev
     current, plan = prepare(recipe, root=None, runs=tmp_path, record=False)
     asked: list[str] = []
     ask = module._ask
-    monkeypatch.setattr(module, "_ask", lambda *a, **k: (asked.append(a[1]), ask(*a, **k)))
+
+    def asking(*given: Any, **more: Any) -> None:
+        asked.append(given[1])
+        ask(*given, **more)
+
+    monkeypatch.setattr(module, "_ask", asking)
     before = torch.get_rng_state()
     preflight(current, plan)
     assert asked == ["baseline"] and torch.equal(torch.get_rng_state(), before)

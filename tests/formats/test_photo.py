@@ -209,3 +209,10 @@ def test_real_photographs(real_data: Path) -> None:
         assert picture.array.shape == (channels, *label_map.array.shape)
         assert set(label_map.array.unique().tolist()) == {0, 255}
         assert picture.array.min() >= 0 and picture.array.max() <= 1
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_of_too_many_channels_says_how_many_are_read(tmp_path: Path, kind: type) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 8, 5), kind), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(DataError, match=r"a.tif: 5 channels; a picture has 1 to 4 .*NIfTI"):
+        PHOTO.read_image(tmp_path / "a.tif")

@@ -25,6 +25,8 @@ def test_the_discriminator_has_the_weights_that_its_docstring_counts() -> None:
     assert OutputDiscriminator(3, 3, 2)(torch.rand(1, 3, 32, 32, 64)).shape == (1, 1, 1, 1, 2)
     with pytest.raises(ShapeMismatch, match="maps are 31×40; five strides of 2 need 32 pixels"):
         OutputDiscriminator(2, 3, 2)(torch.rand(2, 3, 31, 40))
+    with pytest.raises(ShapeMismatch, match=r"^Objective advent: maps are 8×48×48; .*input\.size.*two numbers"):
+        OutputDiscriminator(3, 3, 2, who="Objective advent")(torch.rand(2, 3, 8, 48, 48))
 
 
 def test_verdicts_by_hand() -> None:

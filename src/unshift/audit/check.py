@@ -13,7 +13,7 @@ from torch import Tensor
 from unshift.audit.duplicates import Fingerprint, Pair, fingerprint, similar_pairs
 from unshift.contracts import Dataset
 from unshift.datasets.files import FileDataset
-from unshift.datasets.meaning import LabelsOutsideTask, times, to_labels
+from unshift.datasets.meaning import LabelsOutsideTask, OtherChannels, times, to_labels
 from unshift.datasets.problem import Problem, Severity
 from unshift.errors import DataError, ShapeMismatch
 from unshift.sample import Case, Sample
@@ -35,6 +35,7 @@ class _Findings:
     blank: dict[str, list[Case]] = field(default_factory=lambda: defaultdict(list))
     grey: dict[str, list[Case]] = field(default_factory=lambda: defaultdict(list))
     images: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    channels: dict[tuple[str, int], list[Case]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, kind: str, severity: Severity, file: Path, message: str) -> None:
         """A finding from an error's message, ``file: what. remedy``."""
@@ -62,6 +63,7 @@ def check(dataset: Dataset, *, listener: Callable[[int, int], None] | None = Non
             listener(done, len(cases))
     root = dataset.root or Path(type(dataset).__module__.rpartition(".")[2])
     findings.problems += [*_patients(cases), *_copies(findings.prints, root), *_counts(findings, root)]
+    findings.problems += _channels(findings, dataset.task.channels)
     return sorted(findings.problems, key=lambda p: (_ORDER[p.severity], p.kind, str(p.file)))
 
 
@@ -86,7 +88,8 @@ def check_files(dataset: FileDataset, cases: Iterable[Case]) -> list[Problem]:
     findings = _Findings()
     for case in cases:
         _check_case(dataset, case, findings)
-    return [problem for problem in findings.problems if problem.severity == "error"]
+    found = [*findings.problems, *_channels(findings, dataset.task.channels)]
+    return [problem for problem in found if problem.severity == "error"]
 
 
 # ------------------------------------------------------------------------------------------------------ one case
@@ -122,6 +125,8 @@ def _read_image(dataset: Dataset, case: Case, findings: _Findings) -> Sample | N
         return dataset.read_image(case)
     except ShapeMismatch as error:
         findings.add("size", "error", _named(error, case), str(error))
+    except OtherChannels as error:
+        findings.channels[case.domain, error.stored].append(case)
     except DataError as error:
         findings.add("unusable image", "error", _named(error, case), str(error))
     return None
@@ -247,6 +252,21 @@ def _counts(findings: _Findings, root: Path) -> list[Problem]:
             what = f"{len(cases)} of {findings.images[domain]} images are grey in a dataset of colour ({_names(cases)})"
             remedy = "Make all images grey, or check that these were meant; a network may learn colour as a sign."
             problems.append(Problem("grey among colour", "warning", root / domain, what, remedy))
+    return problems
+
+
+def _channels(findings: _Findings, needed: int) -> list[Problem]:
+    """One finding a domain and number of channels that is not the task's; which domain is wrong nobody can know."""
+    fitting = [f"{count} image(s) of {domain}" for domain, count in findings.images.items() if count]
+    problems = []
+    for (domain, stored), cases in findings.channels.items():
+        what = (
+            f"{len(cases)} image(s) of {domain} have {stored} channel(s) ({_names(cases)}); "
+            f"{', '.join(fitting) or 'none'} can be read with {needed}, which the task has. One network sees all, and "
+            "only grey and colour are converted into each other"
+        )
+        remedy = "Convert the images of one side, or set the dataset's `channels` to what all have."
+        problems.append(Problem("other channels", "error", _file(cases[0]), what, remedy))
     return problems
 
 

@@ -16,6 +16,12 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 _SHOWN = 10
 
 
+class OtherChannels(DataError):
+    """An image has other channels than the task, and is not converted. ``stored`` is their number."""
+
+    stored: int = 0
+
+
 class LabelsOutsideTask(DataError):
     """A label map holds values that the task has no meaning for."""
 
@@ -75,10 +81,12 @@ def to_channels(image: Float[Tensor, "stored *space"], channels: int, *, path: P
     if (stored, channels) == (3, 1):
         weights = image.new_tensor(_LUMINANCE).view(3, *[1] * (image.ndim - 1))
         return (image * weights).sum(dim=0, keepdim=True)
-    raise DataError(
+    error = OtherChannels(
         f"{path}: has {stored} channel(s); the task has {channels}, and only grey and colour are converted into each "
         "other. Set `channels` to the file's number, or convert the file."
     )
+    error.stored = stored
+    raise error
 
 
 def check_same_grid(image: torch.Size, labels: torch.Size, *, image_path: Path, label_path: Path, what: str) -> None:

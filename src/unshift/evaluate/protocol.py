@@ -113,6 +113,7 @@ def _pairs(dataset: Dataset, config: ProtocolConfig) -> Iterable[tuple[tuple[str
     domains = tuple(dataset.domains)
     for name in (*(config.sources or ()), *(config.targets or ())):
         if name not in domains:
+            _require_images(dataset, name)
             raise UnknownName("domain", name, domains, where="protocol")
     for field, names in (("sources", config.sources), ("targets", config.targets)):
         if names is not None and len(set(names)) < len(names):
@@ -137,6 +138,16 @@ def _pairs(dataset: Dataset, config: ProtocolConfig) -> Iterable[tuple[tuple[str
     _some(sources, "no domain is left to train on", domains)
     _some(targets, "no domain is left to hold out", domains)
     return [(sources, targets)]
+
+
+def _require_images(dataset: Dataset, name: str) -> None:
+    """Raise for a domain that is no more than its folder."""
+    folder = None if dataset.root is None else dataset.root / name
+    if folder is not None and folder.is_dir() and not (folder / "images").is_dir():
+        raise ProtocolError(
+            f"protocol: domain {name!r}: the folder {folder} is there, but it has no folder images/ in it. Put the "
+            f"images into {folder / 'images'}; the domains found are {', '.join(dataset.domains)}."
+        )
 
 
 def _some(names: Sequence[str], problem: str, domains: tuple[str, ...]) -> None:

@@ -106,6 +106,12 @@ def tiff_array(data: bytes, path: Path) -> Shaped[np.ndarray, "height width chan
         page = file.pages.first
         require_size(page.imagewidth * page.imagelength, path)
         _require_whole_tiff(page, data, path)
+        if page.samplesperpixel > 4:
+            raise DataError(
+                f"{path}: {page.samplesperpixel} channels; a picture has 1 to 4 (grey or RGB, with or without alpha). "
+                "Leave out those that are not needed, or save it as NIfTI with a channel axis, or as nnU-Net does, one "
+                "file for each channel."
+            )
         if not _is_deep(page):
             return None
         if page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):

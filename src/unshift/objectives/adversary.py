@@ -47,22 +47,28 @@ class AdversaryConfig(config.Config):
 
 
 class OutputDiscriminator(nn.Sequential):
-    """Maps [batch, class, *space] -> logits [batch, 1, *coarse], 1/32 of each side; in two or three dimensions."""
+    """Maps [batch, class, *space] -> logits [batch, 1, *coarse], 1/32 of each side; in two or three dimensions.
 
-    def __init__(self, dims: int, channels: int, width: int = 64) -> None:
+    Args:
+        who: whose it is, for messages.
+    """
+
+    def __init__(self, dims: int, channels: int, width: int = 64, *, who: str = "Discriminator") -> None:
         convolution = nn.Conv2d if dims == 2 else nn.Conv3d
         widths = [channels, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             layers += [convolution(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         super().__init__(*layers, convolution(widths[-1], 1, 4, stride=2, padding=1))
+        self.who = who
 
     def forward(self, maps: Float[Tensor, "batch class *space"]) -> Float[Tensor, "batch 1 *coarse"]:
         """Raises :class:`ShapeMismatch` for a side below 32 pixels."""
         if min(maps.shape[2:]) < LEAST_SIDE:
             raise ShapeMismatch(
-                f"Discriminator: maps are {'×'.join(map(str, maps.shape[2:]))}; five strides of 2 need {LEAST_SIDE} "
-                "pixels along each axis. Raise input.size."
+                f"{self.who}: maps are {'×'.join(map(str, maps.shape[2:]))}; five strides of 2 need {LEAST_SIDE} "
+                f"pixels along each axis. Set every number of input.size to {LEAST_SIDE} or more (volumes of few "
+                "slices: two numbers, so that it sees slices), or leave the pipeline out."
             )
         logits: Tensor = super().forward(maps)
         return logits
@@ -83,7 +89,9 @@ class OutputAdversary(Objective):
         super().__init__(config, task, network, sources)
         self.discriminator: OutputDiscriminator | None = None
         if config.weight:
-            self.discriminator = OutputDiscriminator(network.task.spatial_dims, task.num_classes, config.width)
+            self.discriminator = OutputDiscriminator(
+                network.task.spatial_dims, task.num_classes, config.width, who=f"Objective {self.name}"
+            )
             self.phases = ("discriminator", "train")  # type: ignore[misc]
 
     @staticmethod

@@ -110,7 +110,9 @@ class Glua(Objective):
         self._counted: int | None = None
         self.judge: OutputDiscriminator | None = None
         if config.output_weight:
-            self.judge = OutputDiscriminator(network.task.spatial_dims, task.num_classes)
+            self.judge = OutputDiscriminator(
+                network.task.spatial_dims, task.num_classes, who="Objective glua: output_weight"
+            )
         self.translation = first
         if first is not None:
             del first.network  # it is this objective's part, and a state must hold it once
