@@ -1,7 +1,7 @@
 """Convolutions of volumes shallower than their kernel, kept in float32 where autocast would take bfloat16 on a CPU.
 
 There oneDNN (3.12, in torch 2.13; its kernels ``jit_bf16:avx512_core`` and ``avx512_core_bf16``) gives a wrong gradient
-of the weights: the outer planes of the kernel are sums onto memory that nobody has set, so that the gradient is
+of the weights: some planes of it (of a 3-deep kernel the middle one) hold what freed memory held, so that it is
 nan, infinite or just wrong, and with a 7-deep kernel the heap may break. Measured against float64: 3-D, plain and
 transposed, whenever 1 < depth < depth of the kernel, less some strides and dilations; a 3×3×3 kernel thus fails on
 2 planes. Depth 1, height, width, two dimensions, and float32 are right.
