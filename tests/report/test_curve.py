@@ -73,3 +73,8 @@ def test_a_curve_of_nothing_finite_draws_nothing() -> None:
     (panel,) = curve_panels([Curve("a", "loss", [1], [float("inf")])])
     assert panel.lines == ()
     assert "no finite value" in panel.alt
+
+
+def test_a_single_point_is_drawn_as_a_dash() -> None:
+    (panel,) = curve_panels([Curve("erm", "loss", [200], [0.5])], bounds=(0.0, 1.0))
+    assert panel.lines[0].path == "M96.00 50.00 L100.00 50.00"

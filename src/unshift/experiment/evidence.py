@@ -51,6 +51,7 @@ def collect(
         protocol=describe_protocol(run, plan),
         selection=rule.sentence,
         is_oracle=rule.is_oracle,
+        is_transductive=any(fold.transductive for fold in plan),
         recipe=to_yaml(recipe),
         environment=record["environment"],
         code_version=record["code"],

@@ -9,6 +9,8 @@ ORACLE = "ORACLE: weights were selected with the target's own labels; not a resu
 
 REPLAY = "REPLAY of a published protocol, not ours:"
 
+TRANSDUCTIVE = "TRANSDUCTIVE: what adapts saw the tested images in training, without their labels."
+
 
 def baseline_name(report: Report) -> str:
     """How prose names the baseline."""
@@ -16,8 +18,9 @@ def baseline_name(report: Report) -> str:
 
 
 def conditions(report: Report) -> str:
-    """Selection rule, grid and post-processing; with the marks of the oracle and of replayed protocols."""
+    """Selection rule, grid and post-processing; marks of oracle, transductive tests and replayed protocols."""
     mark = f" {ORACLE}" if report.is_oracle and "ORACLE" not in report.selection else ""
+    mark += f" {TRANSDUCTIVE}" if report.is_transductive else ""
     mark += f" {REPLAY} {' '.join(report.replayed)}" if report.replayed else ""
     how = f"Scored on {report.resolution}. Post-processing: {report.postprocessing}."
     return f"{report.selection.rstrip('.')}. {how}{mark}"

@@ -164,6 +164,7 @@ class Report:
         false_alarms: pipeline, domain, seen, region, n_empty, n_false_alarm, rate; None when not computed.
         references: pipeline, domain, case, kind, reference, likeness, warning: one row a test image and view that was
             given another picture's colors; None when none was.
+        is_transductive: pipelines of adaptation saw the tested images, without labels; every table is then marked.
         replayed: what was done as a published protocol does and the honest one does not, a sentence each; every table
             is then marked.
         sheets: what trainings showed of themselves; empty where none did.
@@ -204,6 +205,7 @@ class Report:
     resolution: str = "the original grid of each image"
     postprocessing: str = "none"
     statistics: tuple[str, ...] = field(default=())
+    is_transductive: bool = False
     replayed: tuple[str, ...] = field(default=())
     gaps: Sequence[GapGroup] = ()
     sheets: Sequence[Sheet] = ()

@@ -134,6 +134,8 @@ def _curve_panel(
         kept = [(s, float(v)) for s, v in zip(curve.steps, curve.values, strict=True) if math.isfinite(v)]
         if not kept:
             continue
+        if len(kept) == 1:  # a dash up to it; a path of one point draws nothing
+            kept = [(kept[0][0] - 0.04 * last, kept[0][1]), *kept]
         x = np.array([100 * step / max(last, 1) for step, _ in kept])
         y = np.array([value for _, value in kept])
         path, color = _path(x, y, low, high if high > low else low + 1), order.index(curve.name) % 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unshift.report.caption import ORACLE, REPLAY, baseline_name
+from unshift.report.caption import ORACLE, REPLAY, TRANSDUCTIVE, baseline_name
 from unshift.report.content import Curve, Distribution, GalleryItem, Report
 from unshift.report.curve import curve_panels, histogram_panels
 from unshift.report.figure import forests, measure, strips
@@ -77,6 +77,7 @@ def _context(report: Report) -> dict[str, Any]:
         "patients": report.scores["patient"].nunique(),
         "cases": len(report.scores[["domain", "case"]].drop_duplicates()),
         "oracle": ORACLE,
+        "transductive": TRANSDUCTIVE.removeprefix("TRANSDUCTIVE: "),
         "replay": REPLAY.removeprefix("REPLAY "),
         "base": baseline_name(report),
     }
