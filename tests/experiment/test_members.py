@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from experiment_recipes import tiny
-from unshift.experiment.members import used_members
+from unshift.experiment.members import cited_as, used_members
+from unshift.report.citation import works_of
 
 
 def test_one_entry_for_pipelines_that_use_a_member_alike() -> None:
@@ -24,3 +25,15 @@ def test_one_entry_for_pipelines_that_use_a_member_alike() -> None:
     assert found["normalizations", "dcin", ("a",)].settings["nearest"] == 1
     assert found["normalizations", "dcin", ("b",)].settings["nearest"] == 2
     assert found["networks", "unet", ("baseline", "a", "b")].settings["widths"] == [4, 8]
+
+
+def test_what_stands_behind_a_member_is_cited_with_it() -> None:
+    pipelines = {
+        "baseline": {"objective": {"name": "augmented", "augmentations": [{"name": "rand_conv"}]}},
+        "a": {"objective": "ram_dsir", "normalizations": [{"name": "color_transfer", "method": "macenko"}]},
+    }
+    cited = [one for used in used_members(tiny(pipelines=pipelines)) for one in cited_as(used)]
+    assert {("objectives", "ram_dsir"), ("augmentations", "rand_conv"), ("augmentations", "amplitude_mix")} <= set(cited)
+    assert ("color methods", "macenko") in cited and ("color methods", "lab") not in cited
+    works = works_of(cited, cited=())
+    assert any(work.startswith("Macenko") for work in works) and not any("Reinhard" in work for work in works)

@@ -5,32 +5,41 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from unshift import discover
+from unshift.normalizations.color_methods import color_method
+from unshift.normalizations.color_transfer import ColorTransferConfig
 from unshift.report.citation import WORKS, works_of
 
-MEMBERS = [(family, name) for family in ("objectives", "plugins", "normalizations") for name in discover.names(family)]
+MEMBERS = [
+    (family, name)
+    for family in ("objectives", "plugins", "normalizations", "augmentations")
+    for name in discover.names(family)
+]
+METHODS = [("color methods", name) for name in get_args(ColorTransferConfig.model_fields["method"].annotation)]
 
 
 def test_every_member_has_an_entry_and_no_entry_is_left_over() -> None:
-    missing = set(MEMBERS) - set(WORKS)
+    missing = {*MEMBERS, *METHODS} - set(WORKS)
     assert not missing, f"add the papers of {sorted(missing)} to report/citation.py, or () where there is none"
-    assert not set(WORKS) - set(MEMBERS)
+    assert not set(WORKS) - {*MEMBERS, *METHODS}
 
 
 @pytest.mark.parametrize("member", sorted(member for member, works in WORKS.items() if works))
 def test_a_paper_is_one_that_the_member_or_the_documents_name(member: tuple[str, str]) -> None:
-    module = inspect.getmodule(discover.load(*member))
+    method = member[0] == "color methods"
+    module = inspect.getmodule(type(color_method(member[1])) if method else discover.load(*member))
     assert module is not None
     documents = (Path(__file__).parents[2] / "docs").rglob("*.md")
-    texts = [module.__doc__ or "", *(path.read_text(encoding="utf-8") for path in documents)]
+    texts = [inspect.getsource(module), *(path.read_text(encoding="utf-8") for path in documents)]
     named = " ".join(" ".join(texts).split()).casefold()
     for work in WORKS[member]:
         titles = work.title.casefold(), work.title.split(":")[0].casefold()
         author_and_year = {work.authors.split()[0], work.place[-4:]}
-        by_author = author_and_year <= set(re.findall(r"\w+", module.__doc__ or ""))
+        by_author = author_and_year <= set(re.findall(r"\w+", inspect.getsource(module)))
         assert by_author or any(title in named for title in titles), work.title
         assert work.authors.endswith(".") and work.place[-4:].isdigit()
 

@@ -17,7 +17,7 @@ from unshift.evaluate.replay import replayed
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
 from unshift.experiment.gaps import gap_groups
-from unshift.experiment.members import used_members
+from unshift.experiment.members import cited_as, used_members
 from unshift.experiment.previewing import sheets
 from unshift.experiment.record import Run, read_json
 from unshift.experiment.referring import all_references, shown_references
@@ -69,7 +69,7 @@ def collect(
         gaps=list(gap_groups(run, plan, shown)),
         distributions=list(distributions(run, plan)),
         curves=list(curves(run, plan)),
-        citations=works_of(((used.family, used.name) for used in used_members(recipe)), cited=recipe.cite),
+        citations=works_of((one for used in used_members(recipe) for one in cited_as(used)), cited=recipe.cite),
         worst=worst_rows(scores),
         false_alarms=false_alarms(scores),
         references=all_references(run, _held_out(plan)),

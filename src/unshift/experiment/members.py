@@ -33,6 +33,17 @@ def used_members(recipe: Recipe) -> list[Used]:
     return found
 
 
+def cited_as(used: Used) -> list[tuple[str, str]]:
+    """(family, name) of what stands behind a member: itself, its way to move colors, augmentations that it names."""
+    found = [(used.family, used.name)]
+    if used.name in ("color_transfer", "dcin"):
+        found.append(("color methods", used.settings["method"]))
+    for name in ("augmentations", "geometric", "photometric", "mixing"):
+        references = used.settings.get(name) or ()
+        found += [("augmentations", one if isinstance(one, str) else one["name"]) for one in references]
+    return found
+
+
 def _references(recipe: Recipe) -> list[tuple[str, str, MemberRef]]:
     """(pipeline, family, reference)."""
     found = []

@@ -1,4 +1,4 @@
-"""The papers behind objectives, plugins and normalizations, for a report's "How to cite"."""
+"""The papers behind objectives, plugins, normalizations, augmentations and ways to move colors, for "How to cite"."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ _GLUA = Work(
     "Mind The Gap: Alleviating Local Imbalance for Unsupervised Cross-Modality Medical Image Segmentation",
     "IEEE JBHI 2023",
 )
+_RAM_DSIR = Work(
+    "Zhou Z., Qi L., Shi Y.",
+    "Generalizable Medical Image Segmentation via Random Amplitude Mixup and Domain-Specific Image Restoration",
+    "ECCV 2022",
+)
+_FDA = Work("Yang Y., Soatto S.", "FDA: Fourier Domain Adaptation for Semantic Segmentation", "CVPR 2020")
+_REINHARD = Work("Reinhard E. et al.", "Color Transfer between Images", "IEEE CG&A 21(5), 2001")
 _DIN = Work(
     "Liu Z. et al.", "Generalize Ultrasound Image Segmentation via Instant and Plug & Play Style Transfer", "ISBI 2021"
 )
@@ -66,19 +73,10 @@ WORKS: Mapping[tuple[str, str], tuple[Work, ...]] = MappingProxyType(
         ("objectives", "fact"): (
             Work("Xu Q. et al.", "A Fourier-based Framework for Domain Generalization", "CVPR 2021"),
         ),
-        ("objectives", "fda_adapt"): (
-            Work("Yang Y., Soatto S.", "FDA: Fourier Domain Adaptation for Semantic Segmentation", "CVPR 2020"),
-        ),
+        ("objectives", "fda_adapt"): (_FDA,),
         ("objectives", "glua"): (_GLUA,),
         ("objectives", "mixstyle"): (Work("Zhou K. et al.", "Domain Generalization with MixStyle", "ICLR 2021"),),
-        ("objectives", "ram_dsir"): (
-            Work(
-                "Zhou Z., Qi L., Shi Y.",
-                "Generalizable Medical Image Segmentation via Random Amplitude Mixup and Domain-Specific Image "
-                "Restoration",
-                "ECCV 2022",
-            ),
-        ),
+        ("objectives", "ram_dsir"): (_RAM_DSIR,),
         ("objectives", "self_training"): (
             Work("French G., Mackiewicz M., Fisher M.", "Self-ensembling for visual domain adaptation", "ICLR 2018"),
         ),
@@ -99,9 +97,7 @@ WORKS: Mapping[tuple[str, str], tuple[Work, ...]] = MappingProxyType(
             _DIN,
         ),
         ("plugins", "din"): (_DIN,),
-        ("normalizations", "color_transfer"): (
-            Work("Reinhard E. et al.", "Color Transfer between Images", "IEEE CG&A 21(5), 2001"),
-        ),
+        ("normalizations", "color_transfer"): (),  # its methods
         ("normalizations", "ct_window"): (),
         ("normalizations", "dcin"): (_CQG,),
         ("normalizations", "histogram_equalization"): (),
@@ -122,6 +118,49 @@ WORKS: Mapping[tuple[str, str], tuple[Work, ...]] = MappingProxyType(
             ),
         ),
         ("normalizations", "zscore"): (),
+        ("augmentations", "amplitude_mix"): (_RAM_DSIR,),
+        ("augmentations", "appearance"): (),
+        ("augmentations", "bigaug"): (
+            Work(
+                "Zhang L. et al.",
+                "Generalizing Deep Learning for Medical Image Segmentation to Unseen Domains via Deep Stacked "
+                "Transformation",
+                "IEEE TMI 2020",
+            ),
+        ),
+        ("augmentations", "fda"): (_FDA,),
+        ("augmentations", "geometric"): (_CQG,),
+        ("augmentations", "photometric"): (_CQG,),
+        ("augmentations", "rand_conv"): (
+            Work(
+                "Xu Z. et al.",
+                "Robust and Generalizable Visual Representation Learning via Random Convolutions",
+                "ICLR 2021",
+            ),
+        ),
+        ("augmentations", "zoom_crop"): (_RAM_DSIR,),
+        ("color methods", "lab"): (_REINHARD,),
+        ("color methods", "lab_8bit"): (_CQG,),
+        ("color methods", "reinhard"): (_REINHARD,),
+        ("color methods", "monge_kantorovich"): (
+            Work(
+                "Pitié F., Kokaram A.",
+                "The Linear Monge-Kantorovitch Linear Colour Mapping for Example-Based Colour Transfer",
+                "CVMP 2007",
+            ),
+        ),
+        ("color methods", "sliced"): (
+            Work(
+                "Pitié F., Kokaram A., Dahyot R.",
+                "Automated colour grading using colour distribution transfer",
+                "CVIU 2007",
+            ),
+        ),
+        ("color methods", "macenko"): (
+            Work(
+                "Macenko M. et al.", "A method for normalizing histology slides for quantitative analysis", "ISBI 2009"
+            ),
+        ),
     }
 )
 """(family, member) -> what to cite for it; empty for what every textbook has."""

@@ -131,7 +131,7 @@ def _curve_panel(
     last = max((step for curve in curves for step in curve.steps), default=0)
     lines, ends = [], []
     for curve in curves:
-        kept = [(s, float(v)) for s, v in zip(curve.steps, curve.values, strict=True) if math.isfinite(v)]
+        kept = [(float(s), float(v)) for s, v in zip(curve.steps, curve.values, strict=True) if math.isfinite(v)]
         if not kept:
             continue
         if len(kept) == 1:  # a dash up to it; a path of one point draws nothing
