@@ -25,6 +25,7 @@ ROWS = {
     "self_training": "self_training",
     "translation": "style_translation",
     "global_only": "style_translation",
+    "global_statistics": "style_translation",
     "glua_plain": "glua",
     "glua_literal": "glua",
     "glua": "glua",
@@ -55,10 +56,10 @@ def nuclei(root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", ["phantom", "nuclei"])
+@pytest.mark.parametrize("name", ["phantom", "nuclei", "cardiac", "abdominal"])
 def test_rows_are_the_rivals_and_the_ablations(name: str) -> None:
     recipe = read_recipe(RECIPES / f"{name}.yaml")
-    rows = {key: row.objective.name for key, row in recipe.pipelines.items() if key != "glua_local"}
+    rows = {key: row.objective.name for key, row in recipe.pipelines.items() if key not in ("glua_local", "augmented")}
     assert rows == ROWS and recipe.baseline == "erm" and recipe.selection == "last"
     kinds = {load("objectives", row).setting.kind for key, row in rows.items() if key != "erm"}
     assert kinds == {"adaptation"}
@@ -69,14 +70,18 @@ def test_rows_are_the_rivals_and_the_ablations(name: str) -> None:
     assert len(first) == 1 and all(row.network is None for row in recipe.pipelines.values())
     assert {key for key, row in recipe.pipelines.items() if row.train} == {"translation"}
     second = {key for key, row in recipe.pipelines.items() if row.after == "translation"}
-    assert second == {"global_only", "glua_plain", "glua_literal", "glua"}
-    assert recipe.train_of("translation").steps > recipe.train.steps
+    assert second == {"global_only", "global_statistics", "glua_plain", "glua_literal", "glua"}
+    assert recipe.train_of("translation").steps >= recipe.train.steps
+    ramps = {recipe.pipelines[row].objective.settings["ramp"] for row in ("glua_plain", "glua_literal", "glua")}
+    assert ramps == {recipe.train.steps // 10}  # the first tenth, as the design proposes
+    statistics = {row: recipe.pipelines[row].objective.settings.get("statistics") for row in second}
+    assert [row for row, value in statistics.items() if value] == ["global_statistics"]
 
 
 def test_the_phantom_goes_both_ways(tmp_path: Path) -> None:
     jobs = invoke("phantom", tmp_path, "--dry-run")["jobs"]
     trained = [job["name"] for job in jobs if job["kind"] == "train"]
-    assert len(trained) == 2 * 12  # the ceiling of one direction is the source-only training of the other
+    assert len(trained) == 2 * 13  # the ceiling of one direction is the source-only training of the other
     tested = {job["name"]: job["total"] for job in jobs if job["kind"] == "test"}
     # 60 of the target's 120 cases, and 36 of the source's
     assert {tested[f"test {row} · ct · seed 0"] for row in ROWS} == {60 + 36}
@@ -86,7 +91,7 @@ def test_nuclei_plan_both_ways_and_to_brightfield(tmp_path: Path) -> None:
     root = nuclei(tmp_path / "set")
     for options in ((), ("--set", "name=b", "--set", "protocol.sources=[fluo-256, brightfield-1024]")):
         jobs = invoke("nuclei", tmp_path / "runs", "--data", root, "--dry-run", *options)["jobs"]
-        assert sum(job["kind"] == "train" for job in jobs) == 2 * 11
+        assert sum(job["kind"] == "train" for job in jobs) == 2 * 12
 
 
 @pytest.mark.slow

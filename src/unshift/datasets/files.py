@@ -116,7 +116,9 @@ class FileDataset(Dataset):
             DataError: the case has no label map, or its file cannot be read in full.
         """
         if case.labels is None:
-            raise DataError(f"Case {case.key!r}: has no label map; one is required here. Add it, or leave the case out.")
+            raise DataError(
+                f"Case {case.key!r}: has no label map; one is required here. Add it, or leave the case out."
+            )
         return self._fit(reading.read_label_map(case.labels), case.labels)
 
     def read_label_map(self, case: Case) -> Int[Tensor, "*space"]:
