@@ -20,7 +20,7 @@ class Nuclei(PairedFolders):
         source="Caicedo et al., Nature Methods 16 (2019); BBBC038; grouped by stain and size.",
         licence="CC0",
         patients="No ids are published: each image is its own patient, though many are tiles of one slide (among the "
-        "107 of HE-320x256, 101 pairs adjoin without a seam). In-domain scores, and ceilings trained on the target, are "
+        "107 of HE-320x256, 101 pairs adjoin without a seam). In-domain scores and ceilings trained on the target are "
         "optimistic.",
         layout=TREE,
         defects="Touching nuclei are one object in the union mask: it is a semantic, not an instance, segmentation.",
