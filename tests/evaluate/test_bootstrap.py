@@ -71,7 +71,7 @@ def test_the_interval_moves_with_the_values(seed: int, patients: int) -> None:
     values, codes = clustered(np.random.default_rng(seed), patients)
     low, high = bounds(values, codes, resamples=200)
     assert bounds(3 * values + 5, codes, resamples=200) == pytest.approx((3 * low + 5, 3 * high + 5), abs=1e-9)
-    assert values.min() <= low <= high <= values.max()
+    assert values.min() - 1e-12 <= low <= high <= values.max() + 1e-12  # a mean of equal numbers is rounded
 
 
 def test_one_patient_gives_no_interval() -> None:

@@ -119,3 +119,14 @@ def test_random_state_is_kept_equal_rows_are_asked_once_and_stored_trainings_nev
     monkeypatch.setattr(module, "steps_kept", lambda folder: [1])
     preflight(current, plan)
     assert asked == ["baseline"]
+
+
+def test_one_fold_of_a_kind_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(module, "_ask", lambda current, pipeline, fold, **more: asked.append((fold.name, pipeline)))
+    protocol = {"leave_one_out": True, "upper_bound": True, "validation": 0.2, "test": 0.2}
+    current, plan = prepare(tiny(protocol=protocol), root=None, runs=tmp_path, record=False)
+    preflight(current, plan)
+    kinds = {fold.name: fold.kind for fold in plan}
+    assert len(plan) == 4 and sorted(kinds[name] for name, _ in asked) == ["held_out", "upper_bound"]
+    assert plan[0].kind == "held_out" and plan[0].name in dict(asked)  # the first of its kind

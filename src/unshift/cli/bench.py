@@ -67,7 +67,7 @@ def bench(
     tried = variants(loaded, protocol, current.dataset.task) if protocol else {}
     work = planned(current, plan, tried) if protocol else jobs(current, plan)
     if dry_run:
-        preflight(current, plan)
+        preflight(current, plan, pretrained=False)
         show_plan(current, plan, work, as_json=as_json)
         if protocol and not as_json:
             show_switches(protocol, {name: " ".join(marks(v)) for name, v in tried.items() if name != HONEST})

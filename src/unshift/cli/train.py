@@ -57,7 +57,7 @@ def train(
     current, plan = prepare(loaded, root=data, runs=runs, devices=where, record=False)
     chosen = _fold(plan, fold)
     number = loaded.seeds[0] if seed is None else seed
-    preflight(current, [chosen], pipelines=[name])
+    preflight(current, [chosen], pipelines=[name], pretrained=not dry_run)
     work: list[Job] = train_jobs(current, name, chosen, seed=number)
     if dry_run and as_json:
         emit(vars(work[-1]))

@@ -29,20 +29,23 @@ _NAMED = 3
 Draw = Callable[[str], tuple[Batch, UnlabeledBatch | None]]
 
 
-def preflight(current: Run, plan: Sequence[Fold], *, pipelines: Sequence[str] | None = None) -> None:
+def preflight(
+    current: Run, plan: Sequence[Fold], *, pipelines: Sequence[str] | None = None, pretrained: bool = True
+) -> None:
     """Raise before the first training for what would stop it, a later one, or the test.
 
     Seen are a few images; what is wrong with others is found when they are read.
 
     Args:
         pipelines: those that are to be trained and not tested; None for a whole run, with its tests.
+        pretrained: whether networks get the weights that they begin with, which may have to be fetched.
 
     Raises:
         UnshiftError: the message says what to do.
     """
     require_labels(current, plan, tested=pipelines is None or current.recipe.selection == "oracle")
     require_repairs(current, plan, pipelines)
-    require_losses(current, plan, pipelines)
+    require_losses(current, plan, pipelines, pretrained=pretrained)
 
 
 @contextmanager
@@ -90,8 +93,10 @@ def require_repairs(current: Run, plan: Iterable[Fold], pipelines: Sequence[str]
                 discover.load("normalizations", reference.name, where=where).preflight(config, sources)
 
 
-def require_losses(current: Run, plan: Iterable[Fold], pipelines: Sequence[str] | None = None) -> None:
-    """Build every objective of every fold, and ask it once for its losses, before anything is trained.
+def require_losses(
+    current: Run, plan: Sequence[Fold], pipelines: Sequence[str] | None = None, *, pretrained: bool = True
+) -> None:
+    """Build every objective, and ask it once for its losses, before anything is trained: of the first fold of a kind.
 
     A batch is of two images, or one of each source. The objective is in evaluation mode, without gradients, on the CPU,
     with first weights, and thrown away. One whose training is in the store is not asked.
@@ -100,24 +105,25 @@ def require_losses(current: Run, plan: Iterable[Fold], pipelines: Sequence[str] 
         UnshiftError: the objective, or the network, says what is wrong, behind the pipeline's name.
     """
     seed = current.recipe.seeds[0]
-    for fold in plan:
+    for fold in {fold.kind: fold for fold in reversed(plan)}.values():
         draw, asked = _drawing(current, fold), set()
         for name in pipelines or current.pipelines(fold):
             for stage in current.recipe.stages(name):
                 key = training_key(current, stage, fold, seed=seed)
                 if key not in asked and not steps_kept(current.store / key):
-                    _ask(current, stage, fold, draw=draw)
+                    _ask(current, stage, fold, draw=draw, pretrained=pretrained)
                 asked.add(key)
 
 
-def _ask(current: Run, pipeline: str, fold: Fold, *, draw: Draw) -> None:
+def _ask(current: Run, pipeline: str, fold: Fold, *, draw: Draw, pretrained: bool) -> None:
     recipe, task = current.recipe, current.dataset.task
     after, seed = recipe.pipelines[pipeline].after, recipe.seeds[0]
     with naming(pipeline):
-        objective: Any = build_objective(recipe, pipeline, task, sources=fold.sources, seed=seed)
+        how: dict[str, Any] = {"sources": fold.sources, "seed": seed, "pretrained": pretrained}
+        objective: Any = build_objective(recipe, pipeline, task, **how)
         require_first(objective, recipe=recipe, pipeline=pipeline)
         if after is not None:
-            first = build_objective(recipe, after, task, sources=fold.sources, seed=seed)
+            first = build_objective(recipe, after, task, **how)
             begin(objective, first, recipe=recipe, pipeline=pipeline)
     batch, unlabeled = draw(pipeline)
     with naming(pipeline), torch.random.fork_rng(devices=[]), torch.no_grad():

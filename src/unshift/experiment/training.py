@@ -178,12 +178,17 @@ def identity(family: str, reference: MemberRef) -> tuple[str, ...]:
     return (reference.name, digest(config.model_dump(mode="json")), *hashes)
 
 
-def build_objective(recipe: Recipe, pipeline: str, task: Task, *, sources: Sequence[str], seed: int) -> Objective:
-    """The pipeline's objective around its network; initial weights are a function of ``seed``."""
+def build_objective(
+    recipe: Recipe, pipeline: str, task: Task, *, sources: Sequence[str], seed: int, pretrained: bool = True
+) -> Objective:
+    """The pipeline's objective around its network; initial weights are a function of ``seed``.
+
+    ``pretrained`` false leaves out weights that the network's settings would fetch: its shapes are the same.
+    """
     reference = recipe.pipelines[pipeline].objective
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "initial weights"))
-        network = build_network(recipe.network_of(pipeline), task, recipe.input)
+        network = build_network(recipe.network_of(pipeline), task, recipe.input, pretrained=pretrained)
         member = discover.load("objectives", reference.name)
         config = load_config("objectives", reference, where=f"pipelines.{pipeline}.objective")
         objective: Objective = member(config, task, network, sources)
