@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -49,7 +51,7 @@ def page(run: Path, output: Path) -> Path:
         recipe.description,
         "",
         "```",
-        f"unshift bench {command(recipe)}",
+        f"unshift bench {command(recipe, record['command'])}",
         "```",
         "",
         f"Code {', '.join(versions(run) or [record['code']])}; started {record['started'][:10]}; "
@@ -109,16 +111,21 @@ def versions(run: Path) -> list[str]:
     return sorted({card["code_version"] for card in cards})
 
 
-def command(recipe: Recipe) -> str:
-    """The recipe's file, found by its name, and the folder that it needs."""
+def command(recipe: Recipe, recorded: str) -> str:
+    """The recipe's file, found by its name or, with other settings, in the recorded command; the data that it needs."""
     files = sorted((ROOT / "recipes").rglob("*.yaml"))
     file = next((f for f in files if yaml.safe_load(f.read_text(encoding="utf-8"))["name"] == recipe.name), None)
+    words = shlex.split(recorded)
+    options = [shlex.join(pair) for pair in pairwise(words) if file is None and pair[0] == "--set"]
     if file is None:
+        file = next((ROOT / word for word in words if word.startswith("recipes/")), None)
+    if file is None or not file.is_file():
         raise SystemExit(f"No recipe in {ROOT / 'recipes'} has the name {recipe.name!r}; a page needs its command.")
     place = file.relative_to(ROOT).as_posix()
     dataset = recipe.dataset.settings.get("of") or recipe.dataset.name
     dataset = dataset["name"] if isinstance(dataset, dict) else dataset
     place = place if dataset == "phantom" else f"{place} --data path/to/{dataset}"
+    place = " ".join([place, *options])
     return f"{place} --set content.folder={PHOTOGRAPHS}" if recipe.content.folder else place
 
 

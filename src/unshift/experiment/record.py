@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -150,7 +151,7 @@ def open_run(
 def _write_record(folder: Path, recipe: Recipe, dataset: Dataset, hashes: Mapping[str, str]) -> None:
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["unshift", *sys.argv[1:]]),
+        "command": shlex.join(["unshift", *sys.argv[1:]]),
         "code": code_version(),
         "environment": environment(),
         "root": None if dataset.root is None else str(dataset.root.resolve()),
