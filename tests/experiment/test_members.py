@@ -33,7 +33,9 @@ def test_what_stands_behind_a_member_is_cited_with_it() -> None:
         "a": {"objective": "ram_dsir", "normalizations": [{"name": "color_transfer", "method": "macenko"}]},
     }
     cited = [one for used in used_members(tiny(pipelines=pipelines)) for one in cited_as(used)]
-    assert {("objectives", "ram_dsir"), ("augmentations", "rand_conv"), ("augmentations", "amplitude_mix")} <= set(cited)
+    assert {("objectives", "ram_dsir"), ("augmentations", "rand_conv"), ("augmentations", "amplitude_mix")} <= set(
+        cited
+    )
     assert ("color methods", "macenko") in cited and ("color methods", "lab") not in cited
     works = works_of(cited, cited=())
     assert any(work.startswith("Macenko") for work in works) and not any("Reinhard" in work for work in works)

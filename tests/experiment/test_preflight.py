@@ -14,7 +14,7 @@ from experiment_recipes import TINY, tiny
 from unshift.datasets.phantom import Phantom
 from unshift.errors import DataError, ProtocolError, ShapeMismatch
 from unshift.experiment import preflight as module
-from unshift.experiment.preflight import preflight
+from unshift.experiment.preflight import preflight, warn_of_selection
 from unshift.experiment.run import prepare, run
 from unshift.recipe import Recipe
 from unshift.sample import Case
@@ -130,3 +130,14 @@ def test_one_fold_of_a_kind_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     kinds = {fold.name: fold.kind for fold in plan}
     assert len(plan) == 4 and sorted(kinds[name] for name, _ in asked) == ["held_out", "upper_bound"]
     assert plan[0].kind == "held_out" and plan[0].name in dict(asked)  # the first of its kind
+
+
+def test_a_selection_on_images_that_are_not_trained_for_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    rows = {"baseline": {}, "moved": {"objective": "style_translation"}, "both": {"objective": "glua"}}
+    local = {"local": {"objective": {"name": "glua", "translation": None}}}
+    warn_of_selection(tiny(pipelines={**rows, **local}, selection="source_validation"))
+    assert [record.message.count("and moved, both learn from translated ones") for record in caplog.records] == [1]
+    caplog.clear()
+    warn_of_selection(tiny(pipelines=rows, selection="last"))
+    warn_of_selection(tiny(pipelines={"baseline": {}, **local}, selection="source_validation"))
+    assert not caplog.records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -19,11 +20,12 @@ from unshift.experiment.staging import begin, require_first
 from unshift.experiment.training import adaptation, apply, build_objective, fit_normalizations, training_key
 from unshift.networks.style_bank import fit_bank
 from unshift.randomness import seed_step
-from unshift.recipe import load_config
+from unshift.recipe import Recipe, load_config
 from unshift.sample import Batch, Case, UnlabeledBatch
 from unshift.train.checkpoint import steps_kept
 from unshift.train.loader import Loader, UnlabeledLoader
 
+logger = logging.getLogger(__name__)
 _NAMED = 3
 
 Draw = Callable[[str], tuple[Batch, UnlabeledBatch | None]]
@@ -45,6 +47,7 @@ def preflight(
     """
     require_labels(current, plan, tested=pipelines is None or current.recipe.selection == "oracle")
     require_repairs(current, plan, pipelines)
+    warn_of_selection(current.recipe)
     require_losses(current, plan, pipelines, pretrained=pretrained)
 
 
@@ -91,6 +94,25 @@ def require_repairs(current: Run, plan: Iterable[Fold], pipelines: Sequence[str]
                 where = f"pipelines.{name}.normalizations"
                 config = load_config("normalizations", reference, where=where)
                 discover.load("normalizations", reference.name, where=where).preflight(config, sources)
+
+
+def warn_of_selection(recipe: Recipe) -> None:
+    """Say where weights would be selected on images that a pipeline is not trained for."""
+    found = [name for name in recipe.pipelines if recipe.selection == "source_validation" and _translates(recipe, name)]
+    if found:
+        logger.warning(
+            "selection is source_validation: Dice on source images as they are, and %s learn from translated ones. Set "
+            "selection: last.",
+            ", ".join(found),
+        )
+
+
+def _translates(recipe: Recipe, pipeline: str) -> bool:
+    reference = recipe.pipelines[pipeline].objective
+    config = load_config("objectives", reference, where=f"pipelines.{pipeline}.objective")
+    return hasattr(discover.load("objectives", reference.name), "translated") or bool(
+        getattr(config, "translation", None)
+    )
 
 
 def require_losses(
