@@ -273,3 +273,8 @@ def test_the_remembered_gap_is_a_running_mean_of_the_targets_alone() -> None:
         gaps.append(of_target)
         assert float(network.running_gap) == pytest.approx(gaps[0] + 0.01 * (gaps[-1] - gaps[0]), rel=1e-5)
     assert abs(gaps[1] - gaps[0]) > 0.1
+
+
+def test_statistics_of_a_first_stage_are_refused_for_nothing_reads_them() -> None:
+    with pytest.raises(ConfigError, match="sets statistics, which are of that objective's own segmenter"):
+        glua(translation={**SMALL, "statistics": "target"})

@@ -102,7 +102,8 @@ def require_selection(recipe: Recipe, task: Task, plan: list[Fold]) -> None:
     """
     require_validations(recipe, plan)
     for pipeline in recipe.pipelines if recipe.selection == "translated_validation" else ():
-        objective = build_objective(recipe, pipeline, task, sources=plan[0].sources, seed=recipe.seeds[0])
+        settings: dict[str, Any] = {"sources": plan[0].sources, "seed": recipe.seeds[0], "pretrained": False}
+        objective = build_objective(recipe, pipeline, task, **settings)
         require_translation(objective, recipe=recipe, pipeline=pipeline)
 
 
@@ -112,7 +113,7 @@ def require_stages(recipe: Recipe, task: Task, plan: list[Fold]) -> None:
     Raises:
         ConfigError: nothing is taken, nothing is given, or settings differ.
     """
-    settings: dict[str, Any] = {"sources": plan[0].sources, "seed": recipe.seeds[0]}
+    settings: dict[str, Any] = {"sources": plan[0].sources, "seed": recipe.seeds[0], "pretrained": False}
     for name, pipeline in recipe.pipelines.items():
         if pipeline.after is not None:
             first, later = (build_objective(recipe, row, task, **settings) for row in (pipeline.after, name))

@@ -319,6 +319,11 @@ def _first_stage(ref: MemberRef) -> tuple[Any, Any]:
             f"objective glua: translation {ref.name!r} does not translate, for it has no `{'`, no `'.join(lacking)}`. "
             "Set translation: style_translation, or null."
         )
+    if "statistics" in ref.settings:
+        raise ConfigError(
+            f"objective glua: translation {ref.name!r} sets statistics, which are of that objective's own segmenter "
+            "and not read here. Set `statistics` of glua itself."
+        )
     return member, parse(member.Config, ref.settings, where=f"objective glua: translation {ref.name!r}")
 
 
