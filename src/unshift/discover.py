@@ -7,6 +7,7 @@ No decorator, no list, no dotted path in a recipe. ``objectives/erm.py`` *is* th
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ FAMILIES = (
 _ROOT = Path(__file__).parent
 
 
+@functools.cache
 def names(family: str) -> tuple[str, ...]:
-    """Names of all members of ``family``, sorted. Nothing is imported."""
+    """Names of all members of ``family``, sorted. Nothing is imported; files are looked at once a process."""
     if family not in FAMILIES:
         raise UnknownName("family", family, FAMILIES)
     return tuple(sorted(p.stem for p in (_ROOT / family).glob("*.py") if _is_member(p)))

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 
 from unshift.cli import console
-from unshift.cli.console import WRONG_INPUT, guarded
+from unshift.cli.console import WRONG_INPUT, Bars, estimate, guarded
+from unshift.experiment.events import Event, Job
 
 
 def test_a_files_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,3 +38,19 @@ def test_a_table_that_fits_is_one_table(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setattr(console, "output", Console(width=40))
     console.table("dice", ["pipeline", "a", "b"], [["erm", "91.3", "80.0"]])
     assert capsys.readouterr().out.splitlines()[1].split() == ["pipeline", "a", "b"]
+
+
+def test_an_estimate_without_an_interval_or_without_a_value() -> None:
+    nan = float("nan")
+    assert estimate(52.14, 40.2, 63.9) == "52.1 [40.2, 63.9]"
+    assert estimate(0.5, -0.25, 1, "+.2f") == "+0.50 [-0.25, +1.00]"
+    assert estimate(52.1, nan, nan) == "52.1" and estimate(nan, nan, nan) == "—"
+
+
+def test_a_training_that_was_stopped_early_is_not_called_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars([Job("train a", "train", 300, "a"), Job("train b", "train", 300, "b")]) as bars:
+        bars(Event("train a", 300, 300, "stopped by max_minutes at step 12"))
+        bars(Event("train b", 300, 300, "loss 0.4"))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("train a: stopped by max_minutes at step 12; whole run")
+    assert second.startswith("train b: done (300), loss 0.4; whole run")

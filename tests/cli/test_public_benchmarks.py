@@ -116,7 +116,12 @@ def test_the_recipes_hold_the_papers_settings() -> None:
 @pytest.mark.parametrize("name", TREES)
 def test_from_download_to_report(name: str, tmp_path: Path, side) -> None:
     root = prepared(name, tmp_path)
-    rows = {"erm": {"objective": "erm"}, "augmented": {"objective": "augmented"}}
+    outputs = {"outputs": "regions"} if name == "fundus" else {}
+    rows = {
+        "erm": {"objective": "erm"},
+        "ram_dsir": {"objective": {"name": "ram_dsir", **outputs}},
+        "slaug": {"objective": {"name": "slaug", "augmentations": ["zoom_crop"]}},
+    }
     some = {"fundus": "[Drishti-GS, RIM-ONE-r3, REFUGE-train]", "prostate": "[BMC, UCL, HK]"}[name]
     batch = {"train.batch_size": 4, "pipelines": json.dumps(rows), "protocol.sources": some}
     document = bench(name, root, tmp_path / "runs", **batch)
@@ -144,3 +149,17 @@ def test_from_download_to_report(name: str, tmp_path: Path, side) -> None:
     assert {row["unit"] for row in replayed["summary"] if row["metric"] == "assd"} == {"px"}
     page = Path(replayed["report"]).read_text(encoding="utf-8")
     assert page.count("REPLAY") > 3 and "Batch norm used the statistics of test images, 8 at a time" in page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_switch_of_the_replay_on_volumes(tmp_path: Path, side) -> None:
+    root, rows = prepared("prostate", tmp_path), {"ram_dsir": {"objective": "ram_dsir"}}
+    some = {"protocol.sources": "[UCL, HK]", "protocol.leave_one_out": "false", "protocol.targets": "[BMC]"}
+    settings = {"train.batch_size": 4, "pipelines": json.dumps(rows), "baseline": "ram_dsir", **some}
+    document = bench("prostate", root, tmp_path / "runs", "--replay", "ram_dsir_2022", **settings)
+    assert set(document["reports"]) == {"honest", "batch_norm", "slices", "distances", "checkpoint", "all"}
+    by = {(row["switch"], row["metric"]): row for row in document["switches"]}
+    assert {by["distances", metric]["unit"] for metric in ("assd", "asd", "hd95")} == {"px"}
+    assert by["distances", "dice"]["difference"] == 0 and by["distances", "asd"]["difference"] is None
+    assert by["slices", "dice"]["difference"] >= 0

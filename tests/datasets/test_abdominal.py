@@ -111,9 +111,12 @@ def test_every_deviation_is_named_at_once(download: Path, tmp_path: Path) -> Non
     save(mr / "3" / "T2SPIR" / "Ground" / "IMG-0002-00001.png", np.full((16, 16), 100, np.uint8))
     (mr / "5" / "T2SPIR" / "DICOM_anon").mkdir(parents=True)
     (mr / "notes").mkdir()
+    shutil.copy(training / "img" / "img0001.nii.gz", training / "img" / "img1.nii.gz")
+    shutil.copy(training / "img" / "img0001.nii.gz", training / "img" / "scan0001.nii.gz")
     done = prepare(MEMBER, download, tmp_path / "p")
     assert not done.is_complete
     assert kinds(done) == [
+        ("doubled file", "img1.nii.gz"),
         ("missing folder", "Ground"),
         ("missing label map", "img0002.nii.gz"),
         ("other number of slices", "Ground"),
@@ -124,6 +127,9 @@ def test_every_deviation_is_named_at_once(download: Path, tmp_path: Path) -> Non
     ]
     warned = kinds(done, "warning")
     assert {("other cases", "img"), ("missing test case", "MR"), ("extra folder", "notes")} <= set(warned)
+    assert ("stray file", "scan0001.nii.gz") in warned
+    (lacking,) = (p.what for p in done.problems if p.kind == "other number of slices")
+    assert lacking.endswith("; without partner: IMG-0002-00004.dcm")
     (gap,) = (p.what for p in done.problems if p.kind == "unusable file")
     assert "10 mm apart, others 5 mm" in gap
 

@@ -123,7 +123,7 @@ def test_a_missing_modality_and_another_folder(tmp_path: Path) -> None:
     download = write_mmwhs(tmp_path / "d")
     shutil.rmtree(download / "mr_train")
     assert [p.what for p in MEMBER.survey(download).problems if p.severity == "error"] == [
-        "0 folders mr_train; one is required"
+        "no folder mr_train; one is required"
     ]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mmwhs.zip").write_bytes(b"x")

@@ -55,11 +55,13 @@ def test_faults(item: Item) -> None:
         return [(p.kind, p.file.name) for p in volumes.faults(item, Picture(image), stored, labels, "0 and 1")]
 
     image, stored = torch.zeros(1, 2, 3, 4), torch.zeros(2, 3, 4).long()
+    assert kinds(image, stored) == [("empty label map", "l.nii.gz")]
+    stored[0, 0, 0] = 1
     assert kinds(image, stored) == []
     assert kinds(image[0, 0][None], stored) == [("size", "i.nii.gz")]
     assert kinds(image.expand(2, 2, 3, 4), stored) == [("size", "i.nii.gz")]
     assert kinds(image, stored[:1]) == [("size", "l.nii.gz")]
-    assert kinds(image, stored + 3) == [("wrong label", "l.nii.gz")]
+    assert kinds(image, 3 * stored) == [("wrong label", "l.nii.gz")]
 
 
 def test_the_file_of_a_message_is_the_file_of_the_finding(item: Item) -> None:

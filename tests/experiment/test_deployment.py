@@ -50,6 +50,9 @@ def test_names_may_not_collide(bundle: Path, tmp_path: Path) -> None:
 def test_missing_image(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.png: no such file"):
         list(predict_files(bundle, [tmp_path / "none.png"], tmp_path / "out"))
+    files = [tmp_path / "none.png", picture(tmp_path / "a.png")]
+    found = dict(predict_files(bundle, files, tmp_path / "out"))
+    assert "none.png: no such file" in str(found[files[0]]) and found[files[1]] == tmp_path / "out" / "a.png"
 
 
 def test_a_color_image_becomes_grey_as_in_training(bundle: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,14 +26,15 @@ APART = Task(1, ("background", "a", "b"))
 def test_switches_are_those_that_concern_the_task() -> None:
     assert list(variants(tiny(), "ram_dsir_2022", PICTURES)) == [HONEST, "batch_norm", "threshold", "checkpoint", ALL]
     assert list(variants(tiny(), "ram_dsir_2022", APART)) == [HONEST, "batch_norm", "checkpoint", ALL]
-    found = variants(tiny(), "ram_dsir_2022", VOLUMES)
+    distances = tiny(evaluate={"metrics": ["dice", "asd"]})
+    found = variants(distances, "ram_dsir_2022", VOLUMES)
     assert list(found) == [HONEST, "batch_norm", "slices", "distances", "checkpoint", ALL]
-    assert found[HONEST] == tiny()
+    assert found[HONEST] == distances
     assert found["slices"].evaluate.slices == "with_reference" and found["slices"].predict == tiny().predict
     every = found[ALL]
     assert (every.predict.batch_norm, every.predict.batch_size, every.predict.threshold) == ("batch", 8, None)
     assert (every.evaluate.distances, every.selection, every.train.keep) == ("voxels", "oracle", "all")
-    assert every.evaluate.metrics == tiny().evaluate.metrics and every.train.steps == 6
+    assert every.evaluate.metrics == ("dice", "asd") and every.train.steps == 6
     assert len({recipe.name for recipe in found.values()}) == len(found)
     assert found["slices"].description == "tiny [replay of ram_dsir_2022: slices]"
     assert [len(marks(recipe)) for recipe in found.values()] == [0, 1, 1, 1, 1, 4]
@@ -52,13 +54,14 @@ def test_jobs_are_named_after_their_switch_and_shared_trainings_stand_once(tmp_p
 def test_a_switch_that_is_on_already_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"has the switch distances of ram_dsir_2022 on.*Remove"):
         variants(tiny(evaluate={"metrics": ["dice"], "distances": "voxels"}), "ram_dsir_2022", VOLUMES)
+    with pytest.raises(ConfigError, match=r"evaluate.metrics is \['dice'\]; ram_dsir_2022 reports .* asd. Add asd"):
+        variants(tiny(evaluate={"metrics": ["dice"]}), "ram_dsir_2022", VOLUMES)
 
 
-def row(value: float, case: str, domain: str, *, metric: str = "dice", unit: str = "1", run: str = "r") -> Score:
-    names = {"pipeline": "erm", "dataset": "d", "domain": domain, "patient": f"{domain}/{case}", "case": case}
-    return Score(
-        run=run, region="organ", metric=metric, value=value, unit=unit, reference_voxels=1, prediction_voxels=1, **names
-    )
+def row(value: float, case: str, domain: str, *, metric: str = "dice", unit: str = "1", **names: Any) -> Score:
+    names = {"run": "r", "pipeline": "erm", "dataset": "d", "domain": domain, "case": case} | names
+    names |= {"patient": f"{domain}/{case}", "region": "organ", "reference_voxels": 1, "prediction_voxels": 1}
+    return Score(metric=metric, value=value, unit=unit, **names)
 
 
 def test_differences_are_means_over_domains_of_paired_cases() -> None:
@@ -76,6 +79,21 @@ def test_differences_are_means_over_domains_of_paired_cases() -> None:
     assert dice["low"] <= dice["difference"] <= dice["high"]
     assert (asd["honest"], asd["honest_unit"], asd["replayed"], asd["unit"]) == (4.0, "mm", 7.0, "px")
     assert np.isnan(asd["difference"])
+
+
+def test_rows_of_seen_domains_count_nowhere() -> None:
+    unseen = {"a": ((0.5, "1", "A"), (0.2, "1", "B")), "b": ((0.6, "1", "A"), (0.1, "1", "B"))}
+    seen = {"a": ((0.9, "2", "A"), (0.9, "2", "C")), "b": ((0.0, "2", "A"), (0.3, "2", "C"))}
+    honest, switched = (
+        [row(*values, run=run) for values in unseen[run]] + [row(*values, run=run, seen=True) for values in seen[run]]
+        for run in "ab"
+    )
+    config = EvaluateConfig()
+    found = table({HONEST: to_frame(honest), "x": to_frame(switched)}, config=config)
+    alone = table({HONEST: to_frame(honest[:2]), "x": to_frame(switched[:2])}, config=config)
+    pd.testing.assert_frame_equal(found, alone)
+    assert found.loc[0, ["honest", "replayed", "difference"]].tolist() == pytest.approx([0.35, 0.35, 0.0])
+    assert found["n"].tolist() == [2]
 
 
 @pytest.mark.slow

@@ -85,3 +85,26 @@ def test_decoding_names_the_file_and_keeps_the_cause(caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING), decoding(Path("x.png"), "PNG"):
         warnings.warn("a strange header", UserWarning, stacklevel=1)
     assert caplog.messages == ["x.png: a strange header"]
+
+
+def test_a_folder_is_warned_of_once_a_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a series of thousand slices pydicom says the same a thousand times, each time with another value."""
+
+    def read(path: Path, *messages: str) -> None:
+        with decoding(path, "DICOM file"):
+            for message in messages:
+                warnings.warn(message, UserWarning, stacklevel=1)
+
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            read(tmp_path / "a" / f"{number}.dcm", f"Invalid value for VR UI: '1.2.{number}'.", f"length {number}")
+        read(tmp_path / "b" / "0.dcm", "Invalid value for VR UI: '1.2.9'.")
+    assert caplog.messages == [
+        f"{tmp_path}/a/0.dcm: Invalid value for VR UI: '1.2.0'.",
+        f"{tmp_path}/a/0.dcm: length 0",
+        f"{tmp_path}/b/0.dcm: Invalid value for VR UI: '1.2.9'.",
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        read(tmp_path / "a" / "7.dcm", "length 7")
+    assert caplog.messages == [f"{tmp_path}/a/7.dcm: length 7"]

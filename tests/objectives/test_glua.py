@@ -15,7 +15,7 @@ from unshift.errors import ConfigError, DataError
 from unshift.layers.running_statistics import keeping
 from unshift.losses.overlap import segmentation_terms
 from unshift.networks.local_mask import LocalMask
-from unshift.objectives.glua import Glua, squared
+from unshift.objectives.glua import Glua
 from unshift.sample import Batch, UnlabeledBatch
 
 SMALL: dict[str, Any] = {
@@ -117,11 +117,26 @@ def test_whose_batch_statistics_make_the_logits_and_are_kept(statistics: Any) ->
             torch.testing.assert_close(kept[name], value)
 
 
-def test_shares_have_mean_1_and_follow_the_gap() -> None:
-    judged, gap = torch.tensor([[0.0, 0.5]]), torch.tensor([[1.0, 0.0]])
-    share = (1 + gap) / (1 + gap).mean()
-    assert float(squared(judged, 1.0, share)) == pytest.approx((4 / 3 * 1 + 2 / 3 * 0.25) / 2)
-    assert float(squared(judged, 1.0)) == pytest.approx((1 + 0.25) / 2)
+def test_a_mask_of_the_adversary_alone_leaves_what_is_decoded_as_it_is() -> None:
+    objective = glua(applied_to="adversary", ramp=0, feature_weight=0.3).eval()
+    plain = glua(mask="none", ramp=0, feature_weight=0.3).eval()
+    plain.load_state_dict(objective.state_dict())
+    with torch.no_grad():
+        assert torch.equal(objective(target().images), plain(target().images))
+        judged = objective.network.discriminator(objective.network.unmasked(target().images)[1])
+        found, usual = (o(source(), target(), phase="segmenter") for o in (objective, plain))
+    share = 1 + (2 * judged - 1).abs().clamp(max=1)
+    assert float(share.std()) > 0
+    expected = 0.3 * (share / share.mean() * (judged - 1) ** 2).mean()
+    torch.testing.assert_close(found.pop("feature_adversary"), expected)
+    assert not torch.allclose(expected, usual.pop("feature_adversary"))
+    assert equal(found, usual)
+
+
+@pytest.mark.parametrize("other", [{"mask": "literal"}, {"reweighted": False}, {"feature_weight": 0}])
+def test_a_mask_of_the_adversary_alone_must_weigh_something(other: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="applied_to is 'adversary', but nothing weighs places there"):
+        glua(applied_to="adversary", **other)
 
 
 def test_each_phase_moves_its_own_part_alone() -> None:

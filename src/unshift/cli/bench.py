@@ -11,7 +11,7 @@ import pandas as pd
 import typer
 
 from unshift.cli.complexity import WORD, complexity
-from unshift.cli.console import Bars, emit, guarded, output, table
+from unshift.cli.console import Bars, emit, estimate, guarded, output, table
 from unshift.config import to_plain, to_yaml
 from unshift.errors import ConfigError
 from unshift.evaluate.protocol import Fold
@@ -122,7 +122,7 @@ def show_replay(current: Run, protocol: Protocol, work: list[Job], *, root: Path
         unit = "points" if points == 100 else part["honest_unit"].iloc[0]
         lines = []
         for row in part.itertuples():
-            interval = f"{points * row.difference:+.1f} [{points * row.low:+.1f}, {points * row.high:+.1f}]"
+            interval = estimate(points * row.difference, points * row.low, points * row.high, "+.1f")
             difference = interval if row.unit == row.honest_unit else f"in {row.unit}, not {row.honest_unit}"
             lines.append(
                 (row.pipeline, row.switch, f"{points * row.honest:.1f}", f"{points * row.replayed:.1f}", difference)
@@ -166,8 +166,7 @@ def show_summary(result: Result) -> None:
         lines = []
         for pipeline, row in part.groupby("pipeline", sort=False):
             cells = {
-                (r.domain, r.seen): f"{points * r.mean:.1f} [{points * r.low:.1f}, {points * r.high:.1f}]"
-                for r in row.itertuples()
+                (r.domain, r.seen): estimate(points * r.mean, points * r.low, points * r.high) for r in row.itertuples()
             }
             lines.append([str(pipeline), *(cells.get(key, "—") for key in domains)])
         table(f"{metric} of {region}, {'points' if points == 100 else 'mm or px'}, with intervals", header, lines)

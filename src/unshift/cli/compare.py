@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import typer
 
-from unshift.cli.console import emit, guarded, output, table
+from unshift.cli.console import emit, estimate, guarded, output, table
 from unshift.errors import DataError, UnknownName
 from unshift.evaluate.comparison import compare as compare_scores
 from unshift.evaluate.score import read_scores
@@ -46,7 +46,7 @@ def compare(
             r.pipeline,
             r.domain,
             r.region,
-            f"{r.difference:+.4f} [{r.low:+.4f}, {r.high:+.4f}]",
+            estimate(r.difference, r.low, r.high, "+.4f"),
             f"{r.p_holm:.3g}",
             str(r.n),
         )

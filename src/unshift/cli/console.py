@@ -73,6 +73,14 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         title = ""
 
 
+def estimate(value: float, low: float, high: float, form: str = ".1f") -> str:
+    """``52.1 [40.2, 63.9]``; the value alone where it has no interval (one patient), ``—`` where it is not defined."""
+    if value != value:
+        return "—"
+    interval = "" if low != low or high != high else f" [{low:{form}}, {high:{form}}]"
+    return f"{value:{form}}{interval}"
+
+
 def _parts(cells: Sequence[Sequence[str]], width: int) -> list[list[int]]:
     """Columns side by side as far as they fit, each part with the first column before it and one column at least."""
     first, *widths = (max(len(row[index]) for row in cells) for index in range(len(cells[0])))
@@ -138,7 +146,8 @@ class Bars:
             self.said.add(event.job)
             count = f" ({event.total})" if event.total > 1 else ""
             detail = f", {event.detail}" if event.detail else ""
-            messages.print(f"{event.job}: done{count}{detail}; whole run: {note}.", highlight=False)
+            ended = event.detail if event.detail.startswith("stopped") else f"done{count}{detail}"
+            messages.print(f"{event.job}: {ended}; whole run: {note}.", highlight=False)
 
     def seconds_left(self) -> float | None:
         """Estimated seconds to the end of the run; None until something has been measured of every kind it needs."""

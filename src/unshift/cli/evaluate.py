@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from unshift.cli.console import emit, guarded, output, table
+from unshift.cli.console import emit, estimate, guarded, output, table
 from unshift.experiment.deployment import evaluate_folder
 
 EXAMPLE = "Example: [bold]unshift evaluate predictions --data path/to/dataset --name my_model[/bold]"
@@ -46,7 +46,7 @@ def evaluate(
             r.domain,
             r.region,
             r.metric,
-            f"{r.mean:.4g} [{r.low:.4g}, {r.high:.4g}]",
+            estimate(r.mean, r.low, r.high, ".4g"),
             r.unit,
             str(r.n_scored),
             str(r.n_undefined),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from unshift.cli.console import Bars, emit, guarded, messages, output, table
+from unshift.cli.console import Bars, emit, estimate, guarded, messages, output, table
 from unshift.cli.options import ROBUSTIFY, as_options, speaking_of_options
 from unshift.config import parse, read_value
 from unshift.errors import ConfigError
@@ -266,7 +266,7 @@ def show_candidates(result: Robustness) -> None:
 
 
 def _difference(part: Interval) -> str:
-    return f"{100 * part.mean:+.1f} [{100 * part.low:+.1f}, {100 * part.high:+.1f}]"
+    return estimate(100 * part.mean, 100 * part.low, 100 * part.high, "+.1f")
 
 
 def _words(text: str) -> list[str]:

@@ -9,7 +9,7 @@ The published test cases are the cases' split.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unshift.contracts import Card
@@ -154,16 +154,20 @@ def _is_part(folder: Path) -> bool:
 def _one(source: Path, folders: Sequence[Path], domain: str) -> tuple[list[Item], list[Problem]]:
     if len(folders) != 1:
         names = {CT: "img (with label beside it)", MR: "MR (with the patients' T2SPIR in it)"}[domain]
-        what = f"{len(folders)} folders {names}; one is required"
+        what = f"{'several folders' if folders else 'no folder'} {names}; one is required"
         kind = "doubled folder" if folders else "missing folder"
         return [], [Problem(kind, "error", [source, *folders][-1], what, "Unpack both downloads below one folder.")]
     folder = folders[0]
     if domain == CT:
-        pairs, problems = _pairs(_by_id(folder, _CT_FILE, "img"), _by_id(folder.with_name("label"), _CT_FILE, "label"))
+        images, problems = _by_id(folder, _CT_FILE, "img")
+        labels, more = _by_id(folder.with_name("label"), _CT_FILE, "label")
+        problems += more
+        pairs = _pairs(images["img"], labels["label"], problems)
     elif _is_chaos(folder):
         pairs, problems = _patients(folder)
     else:
-        pairs, problems = _pairs(_by_id(folder, _MR_FILE, "image"), _by_id(folder, _MR_FILE, "label"))
+        found, problems = _by_id(folder, _MR_FILE, "image", "label")
+        pairs = _pairs(found["image"], found["label"], problems)
     problems += [*miscount(folder, len(pairs), len(IDS[domain])), *_ids(folder, list(pairs), domain)]
     return [
         Item(f"{case:04d}", domain, f"{domain}/{case}", *files, split="test" if case in TESTS[domain] else "train")
@@ -171,17 +175,33 @@ def _one(source: Path, folders: Sequence[Path], domain: str) -> tuple[list[Item]
     ], problems
 
 
-def _by_id(folder: Path, name: re.Pattern[str], kind: str) -> dict[int, Path]:
-    matches = ((name.fullmatch(stem), paths) for stem, paths in sorted(listing(folder).files.items()))
-    return {int(match[2]): paths[0] for match, paths in matches if match and match[1] == kind}
+def _by_id(folder: Path, name: re.Pattern[str], *kinds: str) -> tuple[dict[str, dict[int, Path]], list[Problem]]:
+    """Files by kind and id; every other name, and an id that stands there twice, is a finding."""
+    listed = listing(folder)
+    found: dict[str, dict[int, Path]] = {kind: {} for kind in kinds}
+    problems = list(listed.problems)
+    for stem, paths in sorted(listed.files.items()):
+        match = name.fullmatch(stem)
+        if match is None or match[1] not in kinds:
+            what = f"is no published name of this folder ({' or '.join(kinds)} and a number), so it is left out"
+            problems += [Problem("stray file", "warning", path, what, "Move it elsewhere.") for path in paths]
+            continue
+        for path in paths:
+            known = found[match[1]].setdefault(int(match[2]), path)
+            if known is not path:
+                what = f"is case {int(match[2])}, as {known.name} is; one is required"
+                problems.append(Problem("doubled file", "error", path, what, "Move one elsewhere."))
+    return found, problems
 
 
-def _pairs(images: dict[int, Path], labels: dict[int, Path]) -> tuple[dict[int, tuple[Path, Path]], list[Problem]]:
-    problems = []
+def _pairs(
+    images: Mapping[int, Path], labels: Mapping[int, Path], problems: list[Problem]
+) -> dict[int, tuple[Path, Path]]:
+    """Those of both kinds; the others are added to ``problems``."""
     for case in sorted(images.keys() ^ labels.keys()):
         kind, path = ("missing label map", images[case]) if case in images else ("missing image", labels[case])
         problems.append(Problem(kind, "error", path, f"case {case} has no partner of the same id", "Unpack it again."))
-    return {case: (images[case], labels[case]) for case in images.keys() & labels.keys()}, problems
+    return {case: (images[case], labels[case]) for case in images.keys() & labels.keys()}
 
 
 def _patients(folder: Path) -> tuple[dict[int, tuple[Path, Path]], list[Problem]]:

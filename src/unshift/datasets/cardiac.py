@@ -146,7 +146,7 @@ def _left_out(records: Path, taken: Sequence[Path]) -> Problem:
 def _modality(source: Path, found: Sequence[Path], domain: str) -> tuple[list[Item], list[Problem]]:
     folders = [folder for folder in found if folder.name.lower() == f"{domain.lower()}_train"]
     if len(folders) != 1:
-        what = f"{len(folders)} folders {domain.lower()}_train; one is required"
+        what = f"{'several folders' if folders else 'no folder'} {domain.lower()}_train; one is required"
         kind = "doubled folder" if folders else "missing folder"
         return [], [Problem(kind, "error", [source, *folders][-1], what, "Unpack the download again.")]
     listed = listing(folders[0])

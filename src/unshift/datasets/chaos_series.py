@@ -18,6 +18,7 @@ from unshift.formats.dicom_files import read_dataset, series_files
 from unshift.formats.dicom_geometry import place, plane
 
 _NUMBER = re.compile(r"(\d+)$")
+_SHOWN = 5
 
 
 def check_counts(images: Path, labels: Path) -> list[Problem]:
@@ -26,10 +27,15 @@ def check_counts(images: Path, labels: Path) -> list[Problem]:
     if absent:
         what = "no such folder; a labeled patient has DICOM_anon and Ground"
         return [Problem("missing folder", "error", folder, what, "Unpack the download again.") for folder in absent]
-    planes, pngs = len(_inside(images)), len(ground(labels))
-    if planes == pngs:
+    planes, pngs = _inside(images), ground(labels)
+    if len(planes) == len(pngs):
         return []
-    what = f"holds {pngs} PNG file(s), and {images} {planes} DICOM file(s); one for each slice is required"
+    more, fewer = (planes, pngs) if len(planes) > len(pngs) else (pngs, planes)
+    names = {path.stem for path in fewer}
+    alone = [path.name for path in more if path.stem not in names]
+    what = f"holds {len(pngs)} PNG file(s), and {images} {len(planes)} DICOM file(s); one for each slice is required"
+    if len(alone) == len(more) - len(fewer):  # else the two bear other names, and which of them lacks cannot be told
+        what += f"; without partner: {', '.join(alone[:_SHOWN])}{', …' if len(alone) > _SHOWN else ''}"
     return [Problem("other number of slices", "error", labels, what, "Unpack the download again.")]
 
 

@@ -58,7 +58,7 @@ def unusable(error: DataError, item: Item) -> Problem:
 
 
 def faults(item: Item, image: Picture, stored: Tensor, labels: Tensor, known: str) -> list[Problem]:
-    """What keeps a pair from being used: axes, grids that differ, unknown values.
+    """What keeps a pair from being used: axes, grids that differ, unknown values, no structure at all.
 
     Args:
         item: names the files.
@@ -79,6 +79,9 @@ def faults(item: Item, image: Picture, stored: Tensor, labels: Tensor, known: st
         shown = ", ".join(map(str, wrong[:_SHOWN])) + (", …" if len(wrong) > _SHOWN else "")
         what = f"holds the value(s) {shown}; published are {known}"
         return [Problem("wrong label", "error", item.labels, what, REMEDY)]
+    if not bool((labels > 0).any()):
+        what = f"shows none of the structures, in any of {len(labels)} slices; every published label map shows some"
+        return [Problem("empty label map", "error", item.labels, what, REMEDY)]
     return []
 
 

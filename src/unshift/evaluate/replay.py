@@ -9,6 +9,9 @@ from __future__ import annotations
 from unshift.evaluate.score import EvaluateConfig
 from unshift.predict.settings import PredictConfig
 
+HALF = 0.5
+"""The threshold that is no replay: a region is where it is more probable than not."""
+
 
 def replayed(predict: PredictConfig, evaluate: EvaluateConfig) -> tuple[str, ...]:
     """One sentence for each switch that is on; nothing for the honest protocol."""
@@ -18,7 +21,7 @@ def replayed(predict: PredictConfig, evaluate: EvaluateConfig) -> tuple[str, ...
             f"Batch norm used the statistics of test images, {predict.batch_size} at a time: predictions depend on "
             "which images are predicted together."
         )
-    if predict.threshold is not None:
+    if predict.threshold not in (None, HALF):
         sentences.append(f"A region was predicted where its probability is above {predict.threshold:g}.")
     if evaluate.slices == "with_reference":
         sentences.append("Predicted slices whose reference is empty were erased: the target's labels were looked at.")

@@ -159,10 +159,10 @@ def _labels(file: Path, task: Task) -> torch.Tensor:
 def _expand(images: Sequence[Path]) -> list[Path]:
     """Files as given; a folder of DICOM files is one series, any other folder stands for the files in it."""
     files: list[Path] = []
+    if images and not any(image.exists() for image in images):
+        raise ConfigError(f"{', '.join(map(str, images))}: no such file or folder. Check the path.")
     for image in images:
-        if not image.exists():
-            raise ConfigError(f"{image}: no such file or folder. Check the path.")
-        if not image.is_dir():
+        if not image.is_dir():  # one that is not there is named when its turn comes, and the others go on
             files.append(image)
             continue
         inside = sorted(p for p in image.iterdir() if p.is_file() and not p.name.startswith("."))

@@ -118,7 +118,7 @@ def variants(recipe: Recipe, protocol: Protocol, task: Task) -> dict[str, Recipe
     there) and on regions that do not contain one another; slices and voxels of pictures.
 
     Raises:
-        ConfigError: a switch is on in ``recipe``.
+        ConfigError: a switch is on in ``recipe``; of volumes it lacks the metric ``asd``, which the protocol reports.
     """
     plain: dict[str, Any] = to_plain(recipe)  # written out: a default of a pipeline may not be one of the recipe's
     switches = {name: change for name, change in _SWITCHES[protocol].items() if _concerns(name, task)}
@@ -128,6 +128,11 @@ def variants(recipe: Recipe, protocol: Protocol, task: Task) -> dict[str, Recipe
                 f"recipe {recipe.name!r}: has the switch {name} of {protocol} on; the honest side needs it off. "
                 f"Remove {change} from it."
             )
+    if task.spatial_dims == 3 and "asd" not in recipe.evaluate.metrics:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: evaluate.metrics is {list(recipe.evaluate.metrics)}; {protocol} reports the "
+            "one-directional distance asd. Add asd to it."
+        )
     changes = {name: [change] for name, change in switches.items()} | {ALL: list(switches.values())}
     found = {HONEST: recipe}
     for name, parts in changes.items():

@@ -115,7 +115,8 @@ def _fitted(run: Run, pipeline: str, fold: Fold, *, seed: int) -> _Fitted:
         listener=listen,
     )
     run.note_training(pipeline, fold, seed, job.key)
-    run.listener(Event(job.name, job.total, job.total, f"stopped by {trained.stopped} at step {trained.step}"))
+    early = "" if trained.stopped == "steps" else f"stopped by {trained.stopped} at step {trained.step}"
+    run.listener(Event(job.name, job.total, job.total, early))
     return _Fitted(objective, preprocessing, job.key, trained, unlabeled)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from unshift.errors import DataError
 
 logger = logging.getLogger(__name__)
+_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[\d.]+")
+_warned: set[tuple[Path, str]] = set()
 _IN_MEMORY = re.compile(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>")
 
 DECODER_ERRORS = (
@@ -105,6 +107,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 def decoding(path: Path, kind: str, *also: type[Exception]) -> Iterator[None]:
     """Run a third-party decoder: its errors become a DataError that names ``path``; its warnings go to the log.
 
+    Of each kind, whatever values it quotes, the first file of a folder is warned of; the others are logged as debug.
+
     Args:
         path: named in the message.
         kind: what the file should be, for example ``PNG image``.
@@ -123,7 +127,10 @@ def decoding(path: Path, kind: str, *also: type[Exception]) -> Iterator[None]:
             f"{path}: not a complete, valid {kind} ({_reason(error)}). Copy it again from its source, or remove it."
         ) from error
     for warning in caught:
-        logger.warning("%s: %s", path, warning.message)
+        same = (path.parent, _VALUES.sub("…", str(warning.message)))
+        level = logging.DEBUG if same in _warned else logging.WARNING
+        _warned.add(same)
+        logger.log(level, "%s: %s", path, warning.message)
 
 
 def _require_file(path: Path) -> None:

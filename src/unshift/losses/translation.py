@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unshift.config import Config
+from unshift.losses.adversarial import squared
 
 Images = Float[Tensor, "batch channel height width"]
 Contents = Float[Tensor, "batch feature rows columns"]
@@ -91,7 +92,7 @@ def distance(first: Tensor, second: Tensor) -> Float[Tensor, ""]:
 
 def least_squares(judgments: Sequence[Tensor], wanted: float) -> Float[Tensor, ""]:
     """Mean squared distance to ``wanted``, summed over the scales of a discriminator, in float32."""
-    return _total([(judgment.float() - wanted).square().mean() for judgment in judgments])
+    return _total([squared(judgment, wanted) for judgment in judgments])
 
 
 def discrimination(zero: Sequence[Tensor], one: Sequence[Tensor]) -> Float[Tensor, ""]:

@@ -26,6 +26,7 @@ from unshift import config
 from unshift.contracts import Network, Objective, Setting
 from unshift.errors import ShapeMismatch
 from unshift.layers.running_statistics import keeping
+from unshift.losses.adversarial import squared
 from unshift.losses.overlap import segmentation_terms
 from unshift.objectives import two_domains
 from unshift.objectives.two_domains import Statistics, of_both, require_target
@@ -138,8 +139,7 @@ def verdict(
     ``cross_entropy``: of the sigmoid of ``told``; ``least_squares``: (told - wanted)².
     """
     with torch.autocast(told.device.type, enabled=False):
-        told = told.float()
-        goal = torch.full_like(told, wanted)
         if kind == "least_squares":
-            return F.mse_loss(told, goal)
-        return F.binary_cross_entropy_with_logits(told, goal)
+            return squared(told, wanted)
+        told = told.float()
+        return F.binary_cross_entropy_with_logits(told, torch.full_like(told, wanted))

@@ -12,7 +12,8 @@ D its discriminator (1: source), g the gap and the mask of :mod:`unshift.network
                             + ramp · 0.01 · mean over places of w (D(f_t) - 1)²        w = (1 + g_t) / mean (1 + g_t)
                             + output_weight · least squares on softmax maps            optional
 
-The mask's gradient is stopped, or the segmenter could switch it off by fooling D. The literal mask has w = 1.
+The mask's gradient is stopped, or the segmenter could switch it off by fooling D. The literal mask has w = 1. With
+``applied_to: adversary`` what is decoded is f, and the mask is in w alone.
 
 ``translation`` names the objective that gives s' (its phases come first in every step, so that one training holds both
 stages; it must have ``views``, ``styled`` and ``translated``); null leaves source images as they are. A pipeline that
@@ -36,7 +37,7 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from unshift import config, discover
@@ -44,12 +45,14 @@ from unshift.config import MemberRef, parse
 from unshift.contracts import Network, Objective, Setting
 from unshift.errors import ConfigError
 from unshift.layers.running_statistics import by_the_batch, keeping
+from unshift.losses.adversarial import squared
 from unshift.losses.overlap import segmentation_terms
-from unshift.networks import discriminator
+from unshift.networks import discriminator, local_mask
+from unshift.networks.local_mask import LocalMask, MaskName, gap_of
 from unshift.networks.style_bank import StyleBank
 from unshift.networks.translator import Translator
 from unshift.objectives import adversary, two_domains
-from unshift.objectives.adversary import SOURCE, TARGET, OutputDiscriminator, verdict
+from unshift.objectives.adversary import SOURCE, TARGET, OutputDiscriminator
 from unshift.objectives.two_domains import Statistics, require_target
 from unshift.sample import Batch, Task, UnlabeledBatch
 
@@ -65,11 +68,28 @@ class Config(config.Config):
     feature_weight: float = Field(0.01, ge=0, description="of the feature adversary; 0: none")
     ramp: int = Field(200, ge=0, description="steps until the weight is reached")
     reweighted: bool = Field(True, description="places of large gap pull harder (symmetric mask)")
+    applied_to: Literal["features", "adversary"] = Field(
+        "features", description="the mask: what is decoded, and how hard places pull; or the latter alone"
+    )
     output_weight: float = Field(0.0, ge=0, description="of the output adversary; 0: none")
     discriminator_rate: float = Field(0.5, gt=0, description="factor on the learning rate, of both discriminators")
     inference: Literal["computed", "running_mean"] = Field("computed", description="where the mask of a test is from")
     statistics: Statistics = Field("target", description="of batch norms: each domain its own, or of both")
     include_background: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        if self.applied_to == "adversary" and not self.weighs:
+            raise ValueError(
+                "applied_to is 'adversary', but nothing weighs places there; mask: symmetric, reweighted: true and a "
+                "feature_weight above 0 are required. For no mask at all set mask: none"
+            )
+        return self
+
+    @property
+    def weighs(self) -> bool:
+        """Whether places of large gap pull harder."""
+        return self.mask == "symmetric" and self.reweighted and self.feature_weight > 0
 
     @property
     def adapts(self) -> bool:
@@ -86,8 +106,7 @@ class Glua(Objective):
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
         """Beside the settings' files, those of the first stage, the mask and the adversaries."""
-        own = [Path(str(module.__file__)) for module in (discriminator, adversary, two_domains)]
-        own.append(Path(inspect.getfile(discover.load("networks", "local_mask"))))
+        own = [Path(str(module.__file__)) for module in (discriminator, local_mask, adversary, two_domains)]
         if config.translation is not None:
             member, settings = _first_stage(config.translation)
             own += [Path(inspect.getfile(member)), *member.files(settings)]
@@ -100,9 +119,9 @@ class Glua(Objective):
             first = member(settings, task, network, sources)
         has_mask = config.mask != "none" or config.feature_weight > 0
         if has_mask:
-            member = discover.load("networks", "local_mask")
-            settings = member.Config(of=None, tap=config.tap, mask=config.mask, inference=config.inference)
-            network = member(settings, network.task, network.in_channels, network=network)
+            form: MaskName = config.mask if config.applied_to == "features" else "none"
+            settings = local_mask.Config(of=None, tap=config.tap, mask=form, inference=config.inference)
+            network = LocalMask(settings, network.task, network.in_channels, network=network)
         super().__init__(config, task, network, sources)
         self.has_mask = has_mask
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -254,7 +273,7 @@ class Glua(Objective):
             terms["features"] = squared(judged[0], 1.0) + squared(judged[1], 0.0)
         if self.judge is not None:
             outputs = [self.judge(logits.float().softmax(1)) for logits in told]
-            terms["outputs"] = _told(outputs[0], SOURCE) + _told(outputs[1], TARGET)
+            terms["outputs"] = squared(outputs[0], SOURCE) + squared(outputs[1], TARGET)
         return terms
 
     def _segmenter(self, source: Tensor, label_maps: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -266,17 +285,18 @@ class Glua(Objective):
         features = self._encoded(source, target)
         adversaries: dict[str, Tensor] = {}
         if self.has_mask:
-            gaps = [self._gap(f[network.place]) for f in features]
-            self._remember(gaps[1])
             if c.feature_weight:
-                share = (1 + gaps[1]) if c.reweighted and c.mask == "symmetric" else torch.ones_like(gaps[1])
                 judged = network.discriminator(features[1][network.place].float())
+                share = 1 + gap_of(judged.detach().float(), c.mask) if c.weighs else torch.ones_like(judged)
                 adversaries["feature_adversary"] = self.weight() * squared(judged, 1.0, share / share.mean())
-            features = network.masked(features[0], gaps[0]), network.masked(features[1], gaps[1])
+            if network.config.mask != "none":
+                gaps = [self._gap(f[network.place]) for f in features]
+                self._remember(gaps[1])
+                features = network.masked(features[0], gaps[0]), network.masked(features[1], gaps[1])
         logits = self._decoded(*features)
         if self.judge is not None:
             told = self.judge(logits[1].float().softmax(1))
-            adversaries["output_adversary"] = c.output_weight * _told(told, SOURCE)
+            adversaries["output_adversary"] = c.output_weight * squared(told, SOURCE)
         terms = segmentation_terms(logits[0], label_maps, include_background=c.include_background)
         return terms | adversaries
 
@@ -300,16 +320,6 @@ class Glua(Objective):
         if self.training and version != self._counted:
             self._counted = version
             self.updates += 1
-
-
-def squared(judged: Tensor, wanted: float, share: Tensor | None = None) -> Float[Tensor, ""]:
-    """Mean over places of (judged - wanted)², times each place's share; in float32."""
-    errors = (judged.float() - wanted).square()
-    return (errors if share is None else errors * share).mean()
-
-
-def _told(told: Tensor, wanted: float) -> Tensor:
-    return verdict(told, wanted, "least_squares")
 
 
 def _first_stage(ref: MemberRef) -> tuple[Any, Any]:

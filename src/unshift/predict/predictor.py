@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unshift.contracts import Normalization
 from unshift.errors import ConfigError, NumericalError, ShapeMismatch
 from unshift.geometry import InputConfig, resize_image
+from unshift.predict.most_probable import most_probable
 from unshift.predict.postprocess import fill_holes, keep_largest
 from unshift.predict.settings import PredictConfig
 from unshift.predict.threshold import nested, thresholded
@@ -110,7 +111,7 @@ class Predictor:
             probabilities[:, ~sample.field_of_view] = 0.0
             probabilities[0, ~sample.field_of_view] = 1.0
         threshold = self.config.threshold
-        chosen = probabilities.argmax(0) if threshold is None else thresholded(probabilities, self.task, threshold)
+        chosen = most_probable(probabilities) if threshold is None else thresholded(probabilities, self.task, threshold)
         label_map, notes = self._repaired(chosen)
         return Prediction(
             case=sample.case,

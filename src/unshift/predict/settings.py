@@ -28,7 +28,10 @@ class PredictConfig(Config):
         "running", description="batch: statistics of the images predicted together, as RAM-DSIR's test script; marked"
     )
     threshold: float | None = Field(
-        None, gt=0, lt=1, description="a region is where its probability is above it; default: most probable class"
+        None,
+        gt=0,
+        lt=1,
+        description="a region is where its probability is above it; default: most probable class; marked unless 0.5",
     )
     probabilities: bool = Field(False, description="return the class probabilities beside the label map")
 

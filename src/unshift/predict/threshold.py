@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unshift.errors import ConfigError
+from unshift.predict.most_probable import most_probable
 from unshift.sample import Task
 
 
@@ -42,5 +43,5 @@ def thresholded(probabilities: Float[Tensor, "class *space"], task: Task, thresh
     for region, inner in zip(chain, [*chain[1:], frozenset[int]()], strict=True):
         inside = probabilities[sorted(region)].sum(dim=0) > threshold
         own = torch.tensor(sorted(region - inner))
-        label_map[inside] = own[probabilities[own].argmax(dim=0)][inside]
+        label_map[inside] = own[most_probable(probabilities[own])][inside]
     return label_map
