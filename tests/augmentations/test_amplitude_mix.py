@@ -91,6 +91,8 @@ def test_windows() -> None:
     assert build().half_width((256, 256)) == (25, 25) and build().half_width((384, 384)) == (38, 38)
     assert build().half_width((3, 384, 384)) == (38, 38)
     assert build(transform="volume").half_width((24, 96, 128)) == (2, 9, 9)
+    assert build(transform="volume").half_width((96, 24, 24)) == (9, 2, 2)
+    assert build(transform="volume").half_width((96, 24, 128)) == (9, 2, 2)
     assert build(transform="volume").half_width((96, 128)) == (9, 9)
     assert build(window=0).half_width((64, 64)) == (0, 0)
 
@@ -118,6 +120,35 @@ def test_intensities_of_other_units_are_clipped_to_what_the_pair_spans() -> None
     found = build(intensities="image").apply(far, fixed(3, 0.25, [1, 2, 0]))
     expected = 0.25 * far.mean((1, 2, 3)) + 0.75 * far[[1, 2, 0]].mean((1, 2, 3))
     torch.testing.assert_close(found.mean((1, 2, 3)), expected, atol=0.02, rtol=0)
+
+
+def test_overshoots_at_hard_edges_are_clipped_to_what_the_pair_spans() -> None:
+    images = torch.zeros(2, 1, 32, 32)
+    images[0, :, 5:16, 7:20], images[1, :, 9:26, 3:10] = 1, 1
+    images[1] = 3 * images[1] - 5
+    found = build(intensities="image").apply(images, fixed(2, 0.0, [1, 0]))
+    half = 3
+    x = images.double().numpy()[:, 0]
+    for row, partner in ((0, 1), (1, 0)):
+        own, other = (np.fft.fftshift(np.fft.fft2(x[i] - x[i].min())) for i in (row, partner))
+        window = (slice(16 - half, 17 + half),) * 2
+        amplitude = np.abs(own)
+        amplitude[window] = np.abs(other)[window]
+        mixed = np.fft.ifft2(np.fft.ifftshift(amplitude * np.exp(1j * np.angle(own)))).real + x[partner].min()
+        assert mixed.min() < x.min() - 0.05 or mixed.max() > x.max() + 0.05, "it overshoots"
+        np.testing.assert_allclose(found[row, 0].numpy(), mixed.clip(x.min(), x.max()), atol=1e-4)
+    assert float(found.min()) >= -5 and float(found.max()) <= 1
+
+
+@pytest.mark.parametrize("intensities", ["unit", "image"])
+def test_images_of_share_one_stay_bit_for_bit(intensities: str) -> None:
+    draw = torch.rand if intensities == "unit" else torch.randn
+    images = 1.08 * draw(3, 2, 24, 24, generator=generator()) - 0.04
+    before = images.clone()
+    parameters = {"share": torch.tensor([1, 0.3, 1]), "partner": torch.tensor([1, 2, 0])}
+    found = build(intensities=intensities).apply(images, parameters)
+    assert torch.equal(found[[0, 2]], images[[0, 2]]) and torch.equal(images, before)
+    assert not torch.isclose(found[1], images[1]).all()
 
 
 class Watched(Phantom):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 from scipy import ndimage
 
@@ -59,6 +60,60 @@ def test_each_step_is_its_formula(step: str) -> None:
         expected = np.clip(by_formula(step, one, v, p["noise"][index].numpy()), 0, 1)
         np.testing.assert_allclose(found[index], expected, atol=2e-4)
         assert not np.allclose(found[index], one)
+
+
+def test_steps_come_in_the_order_of_the_paper() -> None:
+    x = images(6)
+    order = ("sharpened", "blurred", "noisy", "brightened", "bent", "perturbed")
+    settings = {"sharpness": (1.0, 3.0), "noise": (0.3, 0.6), "gamma": (1.5, 2.5)}
+    member, p = drawn(x, *order, *_SPATIAL, **settings)
+    expected = x.double().numpy()
+    for index in range(6):
+        v = {name: float(value[index]) for name, value in p.items() if value.ndim == 1}
+        noise = p["noise"][index].double().numpy() * expected[index].std()
+        for step in order:
+            one = expected[index]
+            changed = one + noise if step == "noisy" else by_formula(step, one, v, noise)
+            expected[index] = np.clip(changed, 0, 1)
+    flat, still = torch.from_numpy(expected).float(), {name: torch.zeros(6, dtype=torch.bool) for name in _SPATIAL}
+    np.testing.assert_allclose(member.apply(x, p | still).numpy(), expected, atol=5e-4)
+    moved = member.apply(flat, p | {name: torch.zeros(6, dtype=torch.bool) for name in order})
+    torch.testing.assert_close(member.apply(x, p), moved, atol=5e-4, rtol=0)
+
+
+def test_rotation_and_scaling_come_before_the_deformation() -> None:
+    y, x = np.mgrid[:64, :64] / 63
+    smooth = torch.from_numpy(np.sin(5 * x) * np.cos(4 * y) / 2 + 0.5).float()[None, None]
+    settings = {"rotation": 20.0, "scaling": (1.5, 1.6), "deformation": (1000.0, 1000.0)}
+    member, p = drawn(smooth, *_SPATIAL, **settings)
+    no = torch.zeros(1, dtype=torch.bool)
+    turned = member.apply(smooth, p | {"deformed": no, "field": torch.zeros_like(p["field"])})
+    across, down = F.interpolate(p["field"], size=(64, 64), mode="bilinear", align_corners=False)[0].numpy()
+    row, column = np.mgrid[:64, :64]
+    expected = ndimage.map_coordinates(turned[0, 0].numpy(), [row + down, column + across], order=1)
+    inside = (slice(8, -8), slice(8, -8))
+    np.testing.assert_allclose(member.apply(smooth, p)[0, 0].numpy()[inside], expected[inside], atol=5e-3)
+    assert np.abs(expected - turned[0, 0].numpy())[inside].max() > 0.05
+
+
+def test_draws_fill_the_ranges_of_the_docstring() -> None:
+    member = BigAug(Config(probability=1.0))
+    p = member.draw(generator(), torch.zeros(3000, 1, 24, 24))
+    cosine, sine = p["matrix"][:, 0, 0], p["matrix"][:, 0, 1]
+    p["degrees"], p["scale"] = torch.rad2deg(torch.atan2(sine, cosine)), torch.hypot(sine, cosine).reciprocal()
+    ranges = {"sharpness": (10, 30), "detail": (0.5, 1), "blur": (0.25, 1.5), "gamma": (0.5, 4.5), "scale": (0.4, 1.6)}
+    ranges |= dict.fromkeys(("brightness", "factor", "shift"), (-0.1, 0.1)) | {"degrees": (-20, 20)}
+    for name, (low, high) in ranges.items():
+        slack, value = 1e-2 * (high - low), p[name].double()
+        assert low - 1e-4 <= float(value.min()) < low + slack, name
+        assert high - slack < float(value.max()) <= high + 1e-4, name
+        assert float(value.mean()) == pytest.approx((low + high) / 2, abs=3 * slack), name
+    deviations = p["noise"].flatten(1).std(1)  # of 576 values, hence known to 3 %
+    assert float(deviations.min()) == pytest.approx(0.1, abs=0.02)
+    assert float(deviations.max()) == pytest.approx(1, abs=0.12)
+    # magnitude m in [0, 1000] and σ in [10, 13]: the mean of m² / 3 / (2 √π σ)³
+    variance = 1000**2 / 9 / (2 * math.sqrt(math.pi)) ** 3 * (1 / 10**2 - 1 / 13**2) / (2 * (13 - 10))
+    assert float(p["field"].std()) == pytest.approx(math.sqrt(variance), rel=0.05)
 
 
 def test_rotation_and_scaling_are_those_of_scipy() -> None:

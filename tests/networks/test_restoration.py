@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unshift.config import MemberRef
@@ -36,6 +39,43 @@ def test_the_image_has_the_inputs_size_and_lies_between_minus_one_and_one(dims: 
     with torch.no_grad():
         found = decoder(100 * bottleneck(3, 6, *[3] * dims), ("a", "b", "b"))
     assert found.shape == (3, 2, *[12] * dims) and float(found.abs().max()) <= 1
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_block_is_that_of_torchs_own_modules(dims: int) -> None:
+    torch.manual_seed(0)
+    decoder, x = RestorationDecoder(dims, Tap("deep", 2, 8), 2, ("a", "b")), bottleneck(5, 8, *[4] * dims)
+    (block,) = decoder.blocks
+    for norm in block.norms:
+        nn.init.normal_(norm.weight, 1, 0.3)
+        nn.init.normal_(norm.bias, 0, 0.3)
+    batch_norm, mode = (nn.BatchNorm2d, "bilinear") if dims == 2 else (nn.BatchNorm3d, "trilinear")
+    expected = []
+    with torch.no_grad():
+        for domain, rows in enumerate((slice(0, 2), slice(2, 5))):
+            y = x[rows]
+            for step, layer in enumerate((block.halve, block.turn, block.mix)):
+                alone = batch_norm(4)
+                alone.weight.copy_(block.norms[step].weight[domain])
+                alone.bias.copy_(block.norms[step].bias[domain])
+                y = F.relu(alone(layer(y)))
+                y = F.interpolate(y, scale_factor=2, mode=mode, align_corners=False) if step == 0 else y
+            expected.append(decoder.head(y).tanh())
+        torch.testing.assert_close(decoder(x, ("a", "a", "b", "b", "b")), torch.cat(expected))
+    kernels = [layer.kernel_size[0] for layer in (block.halve, block.turn, block.mix, decoder.head)]
+    assert kernels == [3, 1, 3, 3]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_weights_begin_as_kaiming_says_for_relu_and_outputs(dims: int) -> None:
+    torch.manual_seed(0)
+    decoder = RestorationDecoder(dims, Tap("deep", 4, 64), 3, ("a", "b"))
+    weights = [p.detach() for p in decoder.parameters() if p.ndim > 2]
+    assert len(weights) == 7
+    for weight in weights:
+        expected = math.sqrt(2 / (weight.shape[0] * weight[0, 0].numel()))
+        assert float(weight.std()) == pytest.approx(expected, rel=0.12)
+        assert float(weight.abs().max()) > 2 * expected, "normal, not uniform"
 
 
 def test_each_image_is_restored_with_the_images_of_its_own_domain_alone() -> None:

@@ -66,6 +66,16 @@ def test_curves_are_the_papers(v: float) -> None:
         np.testing.assert_allclose(down, falling, atol=0.2)
 
 
+@pytest.mark.parametrize("settings", [{}, {"strengths": (0.25,)}], ids=["the paper's", "another"])
+def test_views_are_curves_of_the_strengths(settings: dict[str, Any]) -> None:
+    batch, strengths = example(), settings.get("strengths", (0.5, 0.75))
+    which = torch.randint(1 + len(strengths), (2, 4), generator=batch.generator())
+    similar, dissimilar, _ = build(settings=Config(**settings)).views(batch)
+    expected = recolored(batch.images, which, strengths)
+    assert torch.equal(similar, expected[0]) and torch.equal(dissimilar, expected[1])
+    assert set(which.flatten().tolist()) == set(range(1 + len(strengths))), "the draw shows every curve"
+
+
 def test_straight_curves_give_the_image_and_its_negative() -> None:
     images = example().images
     similar, dissimilar = recolored(images, torch.zeros(2, 4, dtype=torch.int64), (0.5,))

@@ -91,6 +91,20 @@ def test_shares_and_partners_are_drawn_as_in_the_paper() -> None:
     assert np.mean(np.isclose(kept, 0.1, atol=1e-4)) == pytest.approx(0.25, abs=0.1)
 
 
+def test_partners_of_another_domain() -> None:
+    levels = torch.tensor([0.2, 0.8, 0.2, 0.8]).view(4, 1, 1, 1).expand(4, 1, 24, 20).clone()
+    objective = build(settings=Config(partner="other_domain"))
+    for seed in range(20):
+        mixed = objective.views(dataclasses.replace(example(seed), images=levels))[1]
+        assert float((mixed - levels).abs().amin()) > 1e-4, "nobody's partner is of his own domain, which has his level"
+
+
+def test_defaults_are_the_papers() -> None:
+    settings = Config()
+    assert (settings.momentum, settings.weight, settings.temperature) == (0.9995, 2.0, 10.0)
+    assert (settings.partner, settings.amplitude, settings.warmup) == ("any_domain", True, 200)
+
+
 def test_the_loss_by_hand() -> None:
     objective, batch = build(settings=Config(warmup=0)).eval(), example()
     with torch.no_grad():

@@ -87,6 +87,14 @@ def test_shares_follow_the_beta_distribution(alpha: float) -> None:
     assert drawn.min() >= 0 and drawn.max() <= 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"alpha": 5.0}], ids=["the paper's 0.1", "5"])
+def test_shares_are_drawn_with_the_alpha_that_was_set(settings: dict[str, float]) -> None:
+    objective = build(settings=Config(probability=1.0, **settings))
+    shares = torch.cat([share for _, share in objective.draw(generator(), 400, ()).values()]).double().numpy()
+    alpha = settings.get("alpha", 0.1)
+    assert shares.var() == pytest.approx(stats.beta(alpha, alpha).var(), rel=0.15)
+
+
 def test_both_taps_are_mixed_and_the_loss_is_that_of_the_logits() -> None:
     batch = example()
     objective, other = build(settings=Config(probability=1.0)), build(settings=Config(probability=1.0))

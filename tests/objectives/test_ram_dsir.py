@@ -16,7 +16,7 @@ from unshift.config import MemberRef, parse, to_yaml
 from unshift.contracts import Network, Objective
 from unshift.errors import ConfigError, DataError, ProtocolError
 from unshift.geometry import InputConfig
-from unshift.losses.overlap import segmentation_terms
+from unshift.losses.overlap import dice_loss, segmentation_terms
 from unshift.losses.regions import region_logits, region_masks, region_terms
 from unshift.networks.building import build_network
 from unshift.objectives import erm
@@ -106,6 +106,33 @@ def test_the_loss_term_by_term(passes: str) -> None:
     p, q = (softmax(logits.double().numpy(), axis=1) for logits in (first, second))
     assert float(terms["consistency"]) == pytest.approx(0.5 * ((p - q) * np.log(p / q)).mean(), rel=1e-4)
     assert float(terms["restoration"]) == pytest.approx(0.1 * float(sum(errors)), rel=1e-5)
+
+
+@pytest.mark.parametrize("outputs", ["classes", "regions"])
+def test_consistency_sends_its_gradient_into_both_views(outputs: str) -> None:
+    ours, direct = (build(outputs=outputs).eval() for _ in range(2))
+    ours(example(), phase="train")["consistency"].backward()
+    z, other = (direct.network(view) for view in direct.views(example())[:2])
+    if outputs == "classes":
+        divergence = (z.softmax(1) - other.softmax(1)) * (z.log_softmax(1) - other.log_softmax(1))
+    else:
+        z, other = (region_logits(logits, TASK.regions) for logits in (z, other))
+        divergence = (z.sigmoid() - other.sigmoid()) * (z - other)
+    (0.5 * divergence.mean()).backward()
+    for mine, expected in zip(ours.network.parameters(), direct.network.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, expected.grad, rtol=1e-3, atol=1e-6)
+    assert max(float(p.grad.abs().max()) for p in direct.network.parameters()) > 1e-4
+
+
+def test_dice_without_the_background() -> None:
+    objective, batch = build(include_background=False).eval(), example()
+    terms = losses(objective, batch)
+    images, mixed, label_maps = objective.views(batch)
+    with torch.no_grad():
+        for name, view in (("dice", images), ("mixed_dice", mixed)):
+            logits = objective.network(view)
+            torch.testing.assert_close(terms[name], dice_loss(logits, label_maps, include_background=False))
+            assert abs(float(terms[name] - dice_loss(logits, label_maps))) > 1e-3
 
 
 def test_domains_count_alike_in_restoration_however_many_images_they_have() -> None:
@@ -241,6 +268,10 @@ def test_under_autocast_terms_are_float32_and_near() -> None:
         found = losses(build().eval(), example())
     assert all(value.dtype == torch.float32 for value in found.values())
     assert all(float(found[name]) == pytest.approx(float(exact[name]), rel=0.1, abs=5e-3) for name in TERMS)
+    large = torch.full((2, 1, 4, 4), 300.0, dtype=torch.float16)
+    with torch.autocast("cpu", torch.bfloat16):
+        error = restoration_error(large, torch.zeros_like(large), ("a", "b"))
+    assert error.dtype == torch.float32 and float(error) == 2 * 300**2, "beyond what half precision holds"
 
 
 def test_neighboring_slices_are_mixed_one_by_one_and_restored_together() -> None:

@@ -83,14 +83,21 @@ def test_views_are_those_of_location_scale_from_the_batchs_generator() -> None:
     assert torch.equal(label_maps, batch.label_maps) and not torch.equal(whole, local)
 
 
-def test_the_loss_is_that_of_the_global_view_and_of_the_fusion() -> None:
-    objective, batch = build().eval(), example()
+def test_without_fusion_the_loss_is_that_of_the_global_view() -> None:
+    objective, batch = build(settings=Config(fusion=False)).eval(), example()
+    whole, _, label_maps = objective.views(batch)
+    assert equal(objective(batch, phase="train"), segmentation_terms(objective.network(whole), label_maps))
+
+
+@pytest.mark.parametrize("grid", [3, 6])
+def test_the_loss_is_that_of_the_global_view_and_of_the_fusion(grid: int) -> None:
+    objective, batch = build(settings=Config(grid=grid)).eval(), example()
     whole, local, label_maps = objective.views(batch)
     terms = objective(batch, phase="train")
     seen = whole.clone().requires_grad_()
     first = segmentation_terms(objective.network(seen), label_maps)
     sum(first.values()).backward()
-    share = saliency(seen.grad, 3)
+    share = saliency(seen.grad, grid)
     second = segmentation_terms(objective.network(share * whole + (1 - share) * local), label_maps)
     expected = first | {f"fused_{name}": value for name, value in second.items()}
     assert list(terms) == list(expected)

@@ -34,6 +34,26 @@ def test_balanced_counts_differ_by_at_most_one(start: int, count: int) -> None:
     assert sum(numbers) == count
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_every_balanced_pass_over_a_domain_is_whole(sizes: list[int]) -> None:
+    names = "abcd"[: len(sizes)]
+    sampler = Sampler(cases(**dict(zip(names, sizes, strict=True))), "balanced", seed=0)
+    for place, (name, size) in enumerate(zip(names, sizes, strict=True)):
+        stream = [sampler.at(place + len(sizes) * turn).name for turn in range(3 * size)]
+        for start in range(0, 3 * size, size):
+            assert sorted(stream[start : start + size]) == sorted(f"{name}{i}" for i in range(size))
+
+
+def test_every_balanced_pass_over_a_domain_is_reshuffled() -> None:
+    sizes = {"a": 8, "b": 30, "c": 8}
+    sampler = Sampler(cases(**sizes), "balanced", seed=0)
+    orders = []
+    for place, size in enumerate(sizes.values()):
+        stream = [int(sampler.at(place + 3 * turn).name[1:]) for turn in range(4 * size)]
+        orders += [tuple(range(size)), *(tuple(stream[start : start + size]) for start in range(0, 4 * size, size))]
+    assert len(set(orders)) == 2 + 3 * 4, "no pass repeats another, of any domain, or the list of cases"
+
+
 def test_the_remainder_of_a_balanced_batch_rotates() -> None:
     sampler = Sampler(cases(a=4, b=4, c=4), "balanced", seed=0)
     extra = [Counter(case.domain for _, case in sampler.share(4 * step, 4)).most_common(1)[0][0] for step in range(3)]

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unshift import config
-from unshift.augmentations.drawing import uniform
+from unshift.augmentations.drawing import per_image, uniform
 from unshift.augmentations.intensities import counted_as_unit, require_unit
 from unshift.augmentations.partners import MixingAugmentation, draw_partners
 from unshift.augmentations.spectrum import low_window, mix_amplitude
@@ -90,12 +90,12 @@ class AmplitudeMix(MixingAugmentation):
             require_unit(images, who="Augmentation amplitude_mix", remedy="(preprocessing), or set intensities: image")
             mixed = mix_amplitude(images, partner, share, half_width=half_width).clamp_(0, 1)
         else:
-            own = share.view(-1, *(1,) * (images.ndim - 1))
+            own = per_image(share, images)
             low, span = counted_as_unit(images, "image", who="Augmentation amplitude_mix")
             mixed = mix_amplitude(images - low, partner, share, half_width=half_width)
             mixed += own * low + (1 - own) * low[partner]
             mixed.clamp_(torch.minimum(low, low[partner]), torch.maximum(low + span, (low + span)[partner]))
-        mixed[is_kept] = images[is_kept]
+        mixed[is_kept] = images[is_kept]  # one image in ten; torch.where would write all of them once more
         return mixed
 
     def half_width(self, space: Sequence[int]) -> tuple[int, ...]:
