@@ -55,7 +55,10 @@ def test_every_recipe_parses_and_reads_back(path: Path) -> None:
             ConfigError,
             "selection is 'entropy', which compares the weights of every validation",
         ),
-        ({"name": "../up"}, ConfigError, "name"),
+        *(
+            ({"name": name}, ConfigError, "name: letters a to z, digits, . _ - are allowed; begin with a letter or dig")
+            for name in ("../up", "größe", "-a", "", "a b", "a\n")
+        ),
         ({"dataset": {}}, ConfigError, "dataset.name: Field required"),
     ],
 )

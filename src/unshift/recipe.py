@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from unshift import config, discover
 from unshift.config import Config, MemberRef
@@ -19,6 +20,8 @@ from unshift.evaluate.select import RULES
 from unshift.geometry import InputConfig
 from unshift.predict.settings import PredictConfig
 from unshift.train.settings import TrainConfig
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
 class ContentConfig(Config):
@@ -46,7 +49,7 @@ class Pipeline(Config):
 class Recipe(Config):
     """dataset -> split -> preprocessing -> training -> selection -> prediction -> scores -> comparison -> report."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run folder")
+    name: str = Field(json_schema_extra={"pattern": _NAME.pattern}, description="names the run folder")
     description: str = ""
     dataset: MemberRef
     protocol: ProtocolConfig = ProtocolConfig()
@@ -64,6 +67,13 @@ class Recipe(Config):
     baseline: str = Field("baseline", description="the pipeline that the others are compared with")
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     cite: tuple[str, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("letters a to z, digits, . _ - are allowed; begin with a letter or digit")
+        return name
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:

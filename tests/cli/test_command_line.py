@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -249,7 +250,8 @@ def test_killed_twice_the_run_ends_with_the_same_weights_and_scores(recipe: Path
     assert not [p for p in (tmp_path / "killed").rglob("*") if p.name.endswith(".partial")]
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_schedulers_stop_leave_a_run_that_goes_on(sent: Any, recipe: Path, tmp_path: Path) -> None:
     """Interrupted while training: exit code 130, and the same command ends the run."""
     arguments = ["bench", str(recipe), "--runs", str(tmp_path / "runs"), "--set", "train.steps=150"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -259,7 +261,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(recipe: Path, tmp_path: Path) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 130, messages.decode()
     assert b"goes on from here" in messages

@@ -19,7 +19,11 @@ def test_a_files_name_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as ended:
         full()
     assert ended.value.exit_code == WRONG_INPUT
-    assert "scan [red]7[/red].png: No space left on device." in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "scan [red]7[/red].png: No space left on device; a place that can be read and written to is required." in said
+    )
+    assert "Check the path, its rights and free space." in said
 
 
 def test_a_wide_table_goes_on_below_with_the_names_of_its_rows(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from unshift.cli.main import build
 from unshift.datasets.prostate import MEMBER as PROSTATE
 from unshift.recipe import read_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes" / "ram_dsir"
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes" / "ram_dsir"
+PAGE = (ROOT / "docs" / "how-to" / "public-benchmarks.md").read_text(encoding="utf-8")
 SIDE = 32
 FAST: dict[str, Any] = {
     "input.size": f"[{SIDE}, {SIDE}]",
@@ -84,6 +88,30 @@ def test_prepare_says_what_was_found_and_the_rest_of_the_line_accepts_it(name: s
     assert again["complete"] and again["converted"] == 0 and all(c["prepared"] == c["found"] for c in again["counts"])
 
 
+def test_riga_plus_is_counted_by_its_tables_and_runs_with_two_sources_or_one(tmp_path: Path) -> None:
+    download, root = write_riga(tmp_path / "download", cases=4), tmp_path / "riga"
+    said = call("data", "prepare", "riga_plus", "--from", download, "--output", root)
+    assert said.exit_code == 0, said.output
+    (head,) = (line for line in said.output.splitlines() if line.startswith("domain"))
+    assert head.split() == ["domain", "split", "listed", "found", "prepared"]
+    jobs = bench("riga_plus", root, tmp_path / "runs", "--dry-run")["jobs"]
+    assert sum(job["kind"] == "test" for job in jobs) == len(read_recipe(RECIPES / "riga_plus.yaml").pipelines) == 14
+    assert all("MESSIDOR_Base1+MESSIDOR_Base2+MESSIDOR_Base3" in job["name"] for job in jobs if job["kind"] == "test")
+
+    (example,) = re.findall(r"^unshift (bench recipes/ram_dsir/riga_plus\.yaml [^`]*one-source[^`]*)```", PAGE, re.M)
+    example = example.replace("path/to/riga_plus", str(root)).replace("recipes/ram_dsir", str(RECIPES))
+    example = example.replace("\\\n", " ")
+    words = [*shlex.split(example), "--runs", tmp_path / "runs", "--dry-run", "--json"]
+    alone = call(*words, "--set", "protocol.validation=0.3")
+    assert alone.exit_code == 0, alone.output
+    rows = {job["name"].split(" · ")[0] for job in json.loads(alone.stdout)["jobs"] if job["kind"] == "train"}
+    assert rows == {f"train {row}" for row in ("erm", "slaug", "dual_norm", "bigaug", "rand_conv")}
+    words = [word for word in words if not str(word).startswith("pipelines=")]
+    del words[len(words) - 1 - words[::-1].index("--set")]
+    both = call(*words)
+    assert both.exit_code == 2 and "needs at least 2" in " ".join(both.output.split())
+
+
 def test_what_is_missing_exits_with_one_and_what_is_wrong_with_two(tmp_path: Path) -> None:
     download = write_riga(tmp_path / "download")
     next((download / "RIGA-mask").rglob("*-1.tif")).unlink()
@@ -98,6 +126,13 @@ def test_what_is_missing_exits_with_one_and_what_is_wrong_with_two(tmp_path: Pat
     assert unknown.exit_code == 2 and "Did you mean 'fundus'?" in unknown.output
     nowhere = call("data", "prepare", "fundus", "--from", tmp_path / "gone")
     assert nowhere.exit_code == 2 and "DomainN/train/ROIs/image" in nowhere.output
+
+
+def test_riga_plus_is_trained_as_fundus() -> None:
+    fundus, riga = (read_recipe(RECIPES / f"{name}.yaml") for name in ("fundus", "riga_plus"))
+    own = {"name", "description", "dataset", "protocol", "cite"}
+    assert fundus.model_dump(exclude=own) == riga.model_dump(exclude=own)
+    assert riga.protocol.sources == ("BinRushed", "Magrabia") and riga.protocol.declared_test
 
 
 def test_the_recipes_hold_the_papers_settings() -> None:

@@ -42,7 +42,7 @@ def rivals(recipe: Recipe) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["rivals_phantom", "multisite_phantom", "polyp", "fundus_vessel", "fundus", "prostate"]
+    "name", ["rivals_phantom", "multisite_phantom", "polyp", "fundus_vessel", "fundus", "riga_plus", "prostate"]
 )
 def test_every_rival_has_its_row(name: str) -> None:
     recipe = read_recipe(RECIPES / f"{name}.yaml")

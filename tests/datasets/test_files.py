@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +12,8 @@ import torch
 
 from unshift.config import parse
 from unshift.datasets.folder import MEMBER
+from unshift.datasets.polyp import MEMBER as POLYP
+from unshift.datasets.spinalcord import MEMBER as SPINAL
 from unshift.errors import DataError, ShapeMismatch
 
 
@@ -65,8 +68,24 @@ def test_volumes_need_a_task_of_three_axes(tmp_path: Path) -> None:
     dataset = opened(root, channels=1, spatial_dims=3)
     sample = dataset.read(first(dataset))
     assert (sample.space, sample.spacing) == ((6, 5, 4), (3.0, 2.0, 1.0))
-    with pytest.raises(DataError, match=r"v.nii.gz: has 3 spatial axes \(6×5×4\); the task has 2"):
+    with pytest.raises(
+        DataError, match=r"v.nii.gz: has 3 spatial axes \(6×5×4\); the task has 2\. Set dataset\.spatial_dims: 3, or"
+    ):
         (flat := opened(root, channels=1)).read_image(first(flat))
+
+
+def test_a_remedy_names_the_key_that_the_dataset_has(tmp_path: Path) -> None:
+    for member, remedy in ((SPINAL, "Set dataset.dimensions: 3, or convert"), (POLYP, "the task has 2. Convert the f")):
+        root = tmp_path / member.__name__
+        nifti(root, (4, 5, 6))
+        for domain in member.published:
+            shutil.copytree(root / "A", root / domain)
+        for volume in root.rglob("v.nii.gz"):
+            volume.rename(volume.with_name("sub-1.nii.gz"))
+        dataset = member(parse(member.Config, {}, where="test"), root)
+        with pytest.raises(DataError) as refused:
+            dataset.read_image(first(dataset))
+        assert remedy in str(refused.value)
 
 
 def test_a_volume_of_one_slice_is_a_picture(tmp_path: Path) -> None:

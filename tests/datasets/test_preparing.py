@@ -91,6 +91,40 @@ def test_with_an_error_the_folder_is_not_whole_until_it_is_repaired(download: Pa
     assert repaired.is_complete and repaired.converted == 1
 
 
+def test_of_a_doubled_case_the_first_is_made_once(tmp_path: Path) -> None:
+    download = write_fundus(tmp_path / "download", lists=False)
+    for domain in ("Domain1", "Domain2"):
+        train, test = (download / domain / split / "ROIs" for split in ("train", "test"))
+        name = min(path.name for path in (train / "image").iterdir())
+        save(test / "image" / name, photograph(99, (24, 20)))
+        shutil.copy(train / "mask" / name, test / "mask" / name)
+    seen: list[tuple[int, int]] = []
+    first = prepare(MEMBER, download, tmp_path / "p", listener=lambda *at: seen.append(at))
+    before = content(tmp_path / "p")
+    assert first.converted == CASES == len(list((tmp_path / "p").rglob("images/*"))) and seen[-1] == (CASES, CASES)
+    assert [p.kind for p in first.problems if p.severity == "error"] == ["doubled case"] * 2 and not first.is_complete
+    found = {(c.domain, c.split): c.found for c in first.counts}
+    assert found["Drishti-GS", "test"] == 3 and first.ready["Drishti-GS", "test"] == 2
+    assert (tmp_path / "p" / "Drishti-GS" / "images" / "gdrishtiGS_001.png").read_bytes() == (
+        download / "Domain1" / "train" / "ROIs" / "image" / "gdrishtiGS_001.png"
+    ).read_bytes()
+    second = prepare(MEMBER, download, tmp_path / "p")
+    assert second.converted == 0 and second.ready == first.ready and content(tmp_path / "p") == before
+
+
+def test_an_output_that_cannot_be_made_says_what_is_required(
+    download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, *_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(
+        DataError, match=r"p: cannot be made \(No such file.*\); a folder that can be written to is req"
+    ):
+        prepare(MEMBER, download, tmp_path / "p")
+
+
 def test_warnings_of_contents_are_said_each_time(download: Path, tmp_path: Path) -> None:
     mask = next((download / "Domain2" / "train" / "ROIs" / "mask").iterdir())
     array = disc((24, 20), background=255, rim=128, cup=0)

@@ -76,7 +76,7 @@ def test_resampling_in_plane_keeps_every_place(tmp_path: Path, monkeypatch: pyte
     x = np.arange(SIDE, dtype=np.float32)[:, None, None] * np.ones((1, SIDE, 3), np.float32)
     volume(download / "UCL" / "Case00.nii.gz", AFFINE[0, 0] * x + AFFINE[0, 3])
     done = prepare(MEMBER, download, tmp_path / "p")
-    assert done.is_complete and ("resampled", "Case00.nii.gz") in kinds(done.problems, "warning")
+    assert done.is_complete and ("resampled", "UCL") in kinds(done.problems, "warning")
     dataset = open_dataset(tmp_path / "p")
     sample = dataset.read(dataset.cases("UCL")[0])
     assert sample.space == (3, 24, 24) and sample.affine is not None and sample.label_map is not None
@@ -89,6 +89,22 @@ def test_resampling_in_plane_keeps_every_place(tmp_path: Path, monkeypatch: pyte
     corner = sample.affine @ torch.tensor([-0.5, -0.5, -0.5, 1.0], dtype=torch.float64)
     original = AFFINE[:, [2, 1, 0, 3]] @ np.array([-0.5, -0.5, -0.5, 1.0])
     assert corner.numpy() == pytest.approx(original, abs=1e-4)
+
+
+def test_resampled_volumes_are_one_warning_a_site(
+    download: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MEMBER, "side", 24)
+    for part in ("", "_segmentation"):
+        volume(download / "UCL" / f"Case00{part}.nii.gz", np.ones((SIDE + 4, SIDE, 3), np.uint8))
+    for _ in range(2):
+        done = prepare(MEMBER, download, tmp_path / "p")
+        said = {p.file.name: p.what for p in done.problems if p.kind == "resampled"}
+        assert sorted(said) == sorted(SITES)
+        size = f"{SIDE}×{SIDE}"
+        rest = "they were resampled to 24×24, the size of the published volumes"
+        assert said["HK"] == f"slices are {size} (2 volumes); {rest}"
+        assert said["UCL"] == f"slices are {size} (1 volume), {SIDE}×{SIDE + 4} (1 volume); {rest}"
 
 
 def test_every_deviation_is_named_at_once(download: Path, tmp_path: Path) -> None:

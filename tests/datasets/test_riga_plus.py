@@ -61,7 +61,9 @@ def test_a_case_listed_twice_is_an_error(download: Path) -> None:
     line = (download / "BinRushed_train.csv").read_text(encoding="utf-8").splitlines()[1]
     with (download / "BinRushed_test.csv").open("a", encoding="utf-8") as stream:
         stream.write(line + "\n")
-    assert [p.kind for p in MEMBER.survey(download).problems] == ["doubled case"]
+    (problem,) = MEMBER.survey(download).problems
+    assert problem.kind == "doubled case" and "it would be trained on and tested" in problem.what
+    assert problem.remedy.startswith("Correct BinRushed_train.csv and BinRushed_test.csv")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_a_line_that_leads_elsewhere_is_named_and_the_others_are_prepared(
     done = prepare(MEMBER, download, tmp_path / "riga")
     (problem,) = done.problems
     assert (problem.kind, problem.file.name) == ("unusable line", "BinRushed_train.csv")
-    assert line.rstrip(",") in problem.what and "line 2 below the first" in problem.what and not done.is_complete
+    assert line.rstrip(",") in problem.what and problem.what.startswith("line 3 is ") and not done.is_complete
     names = [path.name for path in (tmp_path / "riga").rglob("*") if path.parent.name == "images"]
     assert len(names) == 10 and all(not name.startswith(".") for name in names)
 

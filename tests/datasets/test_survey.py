@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from public_packages import save
-from unshift.datasets.survey import Item, extra, miscount, names_digest, package_root, pair, twice
+from unshift.datasets.survey import Item, Survey, extra, miscount, names_digest, package_root, pair, twice
 from unshift.errors import DataError
 
 GREY = np.zeros((2, 2), np.uint8)
@@ -62,3 +63,17 @@ def test_extra_folders_and_doubled_names(tmp_path: Path) -> None:
     first, second = (Item("1", "A", "A/1", Path(f"{side}.png"), Path("m.png")) for side in "xy")
     assert [p.file.name for p in twice([first, second])] == ["y.png"]
     assert twice([first]) == []
+
+
+def test_of_two_cases_of_one_name_the_first_counts_and_a_leak_is_called_one() -> None:
+    train, test, other = (
+        Item("1", "A", "A/1", Path("x.png"), Path("m.png"), "train"),
+        Item("1", "A", "A/1", Path("y.png"), Path("m.png"), "test"),
+        Item("1", "B", "B/1", Path("z.png"), Path("m.png"), "test"),
+    )
+    assert Survey(Path(), (train, test, other), (), ()).distinct == (train, other)
+    (problem,) = twice([train, test, other], remedy="Correct {domain}_test.csv.")
+    assert "x.png (there train, here test); each case may stand once: it would be trained on and tested" in problem.what
+    assert problem.remedy == "Correct A_test.csv." and problem.severity == "error"
+    (again,) = twice([train, replace(train, image=Path("w.png"))])
+    assert "trained on and tested" not in again.what

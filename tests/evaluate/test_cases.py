@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from unshift.errors import DataError, ProtocolError
-from unshift.evaluate.cases import checked, groups, held_out
+from unshift.evaluate.cases import by_domain, checked, groups, held_out
 from unshift.evaluate.protocol import UPPER_BOUND
 from unshift.evaluate.score import to_frame
 
@@ -58,3 +58,10 @@ def test_what_is_no_table_of_scores() -> None:
         checked(pd.DataFrame({"value": [1.0]}))
     with pytest.raises(DataError, match="there is no row"):
         checked(to_frame([]))
+
+
+def test_rows_are_put_in_the_order_of_domains_and_stay_as_they_were_within_one(row) -> None:
+    frame = to_frame([row("p", domain, f"{place}", 0.1) for place, domain in enumerate("CBCXAB")])
+    found = by_domain(frame, ("A", "B", "C", "D"))
+    assert [*found["domain"] + found["case"]] == ["A4", "B1", "B5", "C0", "C2", "X3"]
+    assert found.index.tolist() == [*range(6)]

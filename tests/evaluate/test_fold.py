@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from unshift.errors import ProtocolError
-from unshift.evaluate.fold import Fold
+from unshift.evaluate.fold import Fold, domain_order
 from unshift.sample import Case
 
 
@@ -37,3 +39,13 @@ def test_a_tested_patient_seen_unlabeled_is_named_unless_the_fold_says_so() -> N
     with pytest.raises(ProtocolError, match="patient 'P7' is tested and, with case 'B/x', seen unlabeled"):
         Fold("B", ("A",), ("B",), (), (), (tested,), unlabeled=(seen,))
     assert Fold("B", ("A",), ("B",), (), (), (tested,), unlabeled=(tested,), transductive=True).unlabeled
+
+
+def planned(*pairs: tuple[str, str], kind: Literal["held_out", "upper_bound"] = "held_out") -> list[Fold]:
+    return [Fold(t, tuple(s), tuple(t), (), (), (), kind=kind) for s, t in pairs]
+
+
+def test_domains_left_out_in_turn_have_the_order_in_which_that_is_done() -> None:
+    bound = planned(("C", ""), kind="upper_bound")
+    assert domain_order([*planned(("BC", "A"), ("AC", "B"), ("AB", "C")), *bound]) == ("A", "B", "C")
+    assert domain_order([*planned(("BA", "DC")), *bound]) == ("B", "A", "D", "C")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unshift.config import parse
 from unshift.contracts import Setting
-from unshift.errors import ConfigError, ProtocolError, UnknownName
+from unshift.datasets.folder import MEMBER as Folder
+from unshift.errors import ConfigError, DataError, ProtocolError, UnknownName
 from unshift.evaluate.protocol import UPPER_BOUND, Fold, ProtocolConfig, folds, require
 from unshift.evaluate.split import divide
 from unshift.sample import Case
@@ -164,6 +167,25 @@ def test_a_patient_in_two_sources_stays_on_one_side(dataset) -> None:
 def test_impossible_plans(dataset, settings: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         folds(dataset(A=5, B=5), ProtocolConfig(**settings), seed=0)
+
+
+@pytest.mark.parametrize("settings", [{"leave_one_out": True}, {"sources": ("a",)}, {"targets": ("a",)}])
+def test_an_empty_folder_is_named_where_domains_lack(tmp_path: Path, settings: dict) -> None:
+    (tmp_path / "a" / "images").mkdir(parents=True)
+    data = Folder(Folder.Config(), tmp_path)
+    with pytest.raises(DataError, match=r"(?s)1 problem in its files.*a/images: holds no image; one or more are req"):
+        folds(data, ProtocolConfig(**settings), seed=0)
+
+
+def test_all_domains_that_cannot_be_divided_are_named(dataset) -> None:
+    data = dataset(A=1, B=9, C=2)
+    with pytest.raises(ProtocolError, match=r"^Domain 'A': all 1 patient"):
+        folds(data, ProtocolConfig(sources=("A", "B"), targets=("C",)), seed=0)
+    with pytest.raises(
+        ProtocolError, match=r"(?s)^protocol: 2 domains cannot.*Domain 'A': .*\n  Domain 'C': "
+    ) as found:
+        folds(data, ProtocolConfig(leave_one_out=True), seed=0)
+    assert "Domain 'B'" not in str(found.value)
 
 
 @pytest.mark.parametrize(

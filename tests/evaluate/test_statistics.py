@@ -6,10 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unshift.errors import UnknownName
+from unshift.errors import ProtocolError, UnknownName
 from unshift.evaluate.bootstrap import draw
 from unshift.evaluate.score import EvaluateConfig, to_frame
-from unshift.evaluate.statistics import false_alarms, pooled, ranks, summarize, worst_rows
+from unshift.evaluate.statistics import (
+    all_unseen,
+    compare,
+    false_alarms,
+    pooled,
+    pooled_differences,
+    ranks,
+    summarize,
+    worst_rows,
+)
 
 MEANS = {("base", "A"): 0.9, ("base", "B"): 0.6, ("base", "C"): 0.7, ("new", "A"): 0.88, ("new", "B"): 0.75}
 MEANS |= {("new", "C"): 0.71}
@@ -141,8 +150,64 @@ def test_copies_of_the_same_patients_do_not_narrow_the_pooled_interval(row) -> N
         frame["patient"] = frame["case"]  # the fixture puts the domain before it
         table = pooled(frame, config=FAST).set_index("domain").loc["all unseen"]
         width[name] = table["high"] - table["low"]
+        people = 24 if name == "others" else 12
+        assert table["n_patients"] == people, "of copies, each patient once"
     assert width["copies"] == pytest.approx(width["one"])
     assert width["others"] < 0.85 * width["one"]
+
+
+def test_pooled_differences_by_hand(table) -> None:
+    """Means of the domains' mean differences of cases; replicates draw patients within each domain; A is seen."""
+    frame = table(MEANS)
+    (found,) = pooled_differences(frame, baseline="base", config=FAST).itertuples()
+    values = frame.set_index(["pipeline", "domain", "patient", "case"])["value"]
+    cases = (values["new"] - values["base"]).reset_index().assign(pipeline="new", seen=False)
+    unseen = cases[cases["domain"] != "A"]
+    assert found.difference == pytest.approx(unseen.groupby("domain")["value"].mean().mean())
+    replicates = np.mean([by_hand(unseen, d, resamples=200) for d in "BC"], axis=0)
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(replicates, [2.5, 97.5])))
+    assert (found.pipeline, found.baseline, found.domain, found.seen) == ("new", "base", "all unseen", False)
+    assert (found.n, found.n_patients, found.n_undefined, found.n_domains) == (len(unseen), 16, 0, 2)
+    assert (found.wins, found.ties, found.losses) == ((unseen["value"] > 0).sum(), 0, (unseen["value"] < 0).sum())
+    assert np.isnan(found.p) and np.isnan(found.p_holm)
+
+
+def test_a_large_domain_counts_no_more_than_a_small_one_and_small_distances_win(row) -> None:
+    hd = {"metric": "hd95", "unit": "mm"}
+    moved = [("B", f"b{i}", -1.0) for i in range(8)] + [("C", "x", 5.0), ("C", "y", 1.0), ("C", "z", np.nan)]
+    rows = [row("base", d, c, 10.0, **hd) for d, c, _ in moved] + [row("new", d, c, 10 + v, **hd) for d, c, v in moved]
+    (found,) = pooled_differences(to_frame(rows), baseline="base").itertuples()
+    assert found.difference == pytest.approx((-1 + 3) / 2)
+    assert (found.wins, found.ties, found.losses, found.n, found.n_undefined) == (8, 0, 2, 10, 1)
+
+
+def test_pooled_differences_pair_seeds_and_refuse_what_has_no_partner(row) -> None:
+    rows = [row(p, d, "x", v + s, seed=s) for d in "BC" for s in (0, 1) for p, v in (("base", 0.0), ("new", 0.5))]
+    (found,) = pooled_differences(to_frame(rows), baseline="base").itertuples()
+    assert (found.difference, found.n, found.wins) == (0.5, 2, 2)
+    with pytest.raises(ProtocolError, match="1 score"):
+        pooled_differences(to_frame(rows[:-1]), baseline="base")
+    alone = to_frame([row("base", d, "x", 0.1) for d in "BC"])
+    empty = pooled_differences(alone, baseline="base")
+    assert empty.empty and {*compare(alone, baseline="base").columns} < {*empty.columns}
+
+
+def test_all_unseen_is_of_two_domains_or_more(table) -> None:
+    frame = table(MEANS)
+    means, changes = all_unseen(frame, baseline="base", config=FAST)
+    expected = pooled(frame, config=FAST)
+    pd.testing.assert_frame_equal(means, expected[~expected["seen"]].reset_index(drop=True))
+    pd.testing.assert_frame_equal(changes, pooled_differences(frame, baseline="base", config=FAST))
+    first, second = all_unseen(frame[frame["domain"] != "C"], baseline="base", config=FAST)
+    assert first.empty and second.empty
+    assert {*first.columns} == {*means.columns} and {*second.columns} == {*changes.columns}
+
+
+def test_all_unseen_of_two_datasets(row) -> None:
+    """Domains of one name in two datasets are two."""
+    rows = [row(p, "B", "x", v, dataset=d) for d in "de" for p, v in (("base", 0.2), ("new", 0.3))]
+    means, changes = all_unseen(to_frame(rows), baseline="base")
+    assert means["n_domains"].tolist() == [2, 2] and changes["difference"].tolist() == pytest.approx([0.1])
 
 
 def test_pooled_leaves_out_a_domain_without_any_value(row) -> None:

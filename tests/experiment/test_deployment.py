@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from unshift.errors import ConfigError, DataError, UnshiftError
+from unshift.experiment import deployment
 from unshift.experiment.deployment import evaluate_folder, predict_files
 from unshift.experiment.run import Result
+from unshift.sample import Task
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,15 @@ def test_a_color_image_becomes_grey_as_in_training(bundle: Path, tmp_path: Path)
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(ConfigError, match="is a file; --output names the folder"):
         list(predict_files(bundle, [tmp_path / "v.png"], tmp_path / "file"))
+
+
+def test_a_volume_for_a_bundle_of_pictures_and_the_other_way_round(bundle: Path, tmp_path: Path) -> None:
+    volume = tmp_path / "v.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.float32), np.eye(4)), volume)
+    (refused,) = dict(predict_files(bundle, [volume], tmp_path / "out")).values()
+    assert "v.nii.gz: 3-D image (6×5×4); the bundle was trained on 2-D images. Save the slices" in str(refused)
+    with pytest.raises(DataError, match=r"2-D image \(30×44\).* on 3-D images\. Give the whole volume"):
+        deployment._sample(picture(tmp_path / "p.png"), "p", Task(1, ("background", "organ"), spatial_dims=3))
 
 
 def test_predictions_in_grey_levels_are_refused(tmp_path: Path) -> None:

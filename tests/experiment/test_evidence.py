@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiment_recipes import TINY, tiny
-from unshift.experiment.evidence import collect, curves, describe_protocol, distributions, gallery
+from unshift.experiment.evidence import collect, curves, describe_pipeline, describe_protocol, distributions, gallery
 from unshift.experiment.run import Result, prepare
 
 
@@ -53,6 +53,29 @@ def test_curves_come_from_the_journal(opened) -> None:
     assert list(found["source validation, mean Dice"].steps) == [3, 6]
     assert all(0 <= v <= 1 for v in found["source validation, mean Dice"].values)
     assert found["training loss"].values[0] > 0
+
+
+def test_pipelines_are_told_apart_by_the_settings_that_differ_from_the_defaults(opened) -> None:
+    current, _ = opened
+    pipelines = {
+        "baseline": {},
+        "one": {"objective": {"name": "fact", "weight": 1.0, "temperature": 10.0}, "train": {"steps": 9}},
+        "two": {"objective": "fact", "network": "unet", "description": "As published."},
+        "three": {"normalizations": [{"name": "dcin", "nearest": 2}, "zscore"]},
+    }
+    run = replace(current, recipe=tiny(pipelines=pipelines))
+    assert {name: describe_pipeline(run, name) for name in pipelines} == {
+        "baseline": "objective erm; network unet (widths [4, 8])",
+        "one": "objective fact (weight 1.0); network unet (widths [4, 8]); trained with steps 9",
+        "two": "As published. (objective fact; network unet)",
+        "three": "objective erm; network unet (widths [4, 8]); normalizations: dcin (nearest 2), zscore",
+    }
+
+
+def test_histograms_have_the_order_of_the_dataset(finished: Result) -> None:
+    recipe = tiny(protocol={"leave_one_out": True, "validation": 0.2, "test": 0.3})
+    current, plan = prepare(recipe, root=None, runs=finished.folder.parent, record=False)
+    assert [d.domain for d in distributions(current, plan)] == ["A", "B"]
 
 
 def test_protocol_counts_cases(opened) -> None:

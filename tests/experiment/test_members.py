@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from experiment_recipes import tiny
-from unshift.experiment.members import cited_as, used_members
+from unshift.config import MemberRef
+from unshift.experiment.members import cited_as, own_settings, used_members
 from unshift.report.citation import works_of
 
 
@@ -39,3 +40,12 @@ def test_what_stands_behind_a_member_is_cited_with_it() -> None:
     assert ("color methods", "macenko") in cited and ("color methods", "lab") not in cited
     works = works_of(cited, cited=())
     assert any(work.startswith("Macenko") for work in works) and not any("Reinhard" in work for work in works)
+
+
+def test_own_settings_are_those_that_differ_from_the_defaults() -> None:
+    given = {"name": "style_translation", "translator": {"width": 4, "code": 8}, "judges": {}}
+    assert own_settings("objectives", MemberRef.model_validate("erm"), where="x") == {}
+    known = own_settings("objectives", MemberRef.model_validate({"name": "fact", "weight": 2.0}), where="x")
+    assert known == {}, "given, and the default"
+    found = own_settings("objectives", MemberRef.model_validate(given), where="x")
+    assert found == {"translator": {"width": 4}}

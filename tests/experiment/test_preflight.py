@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,29 @@ def test_an_upper_bound_on_a_target_without_labels_is_refused(tmp_path: Path) ->
     current, plan = prepare(recipe, root=without_masks(tmp_path / "set", "b"), runs=tmp_path, record=False)
     with pytest.raises(ProtocolError, match=r"of b have no label map.*upper_bound: false"):
         preflight(current, plan[1:], pipelines=["baseline"])
+
+
+def test_every_file_is_opened_before_the_first_training_and_all_that_is_wrong_is_named(tmp_path: Path) -> None:
+    root = without_masks(tmp_path / "set", "")
+    (root / "b" / "images" / "3.png").write_bytes(b"nothing")
+    Image.fromarray(np.full((32, 32), 7, np.uint8)).save(root / "a" / "masks" / "1.png")
+    recipe = on_files(leave_one_out=True, sources=["a", "b"], targets=None)
+    with pytest.raises(DataError, match=r"2 of 13 case\(s\) cannot be used; nothing was trained") as caught:
+        run(recipe, root=root, runs=tmp_path / "runs")
+    assert all(f"{name}.png" in str(caught.value) for name in ("b/images/3", "a/masks/1"))
+    assert not (tmp_path / "runs" / "trainings").exists()
+
+
+def test_label_maps_that_are_only_tested_stay_closed_before_the_test(tmp_path: Path) -> None:
+    root = without_masks(tmp_path / "set", "")
+    for number in range(5):
+        (root / "b" / "masks" / f"{number}.png").write_bytes(b"locked")
+    current, plan = prepare(on_files(), root=root, runs=tmp_path / "runs", record=False)
+    told: list[str] = []
+    preflight(dataclasses.replace(current, listener=lambda event: told.append(event.job)), plan)
+    assert told == ["open every file"] * 13
+    preflight(dataclasses.replace(current, listener=lambda event: told.append(event.job)), plan)
+    assert len(told) == 13  # the same state of the data: looked at already
 
 
 def test_a_folder_of_a_domain_without_images_in_it_says_so(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from experiment_recipes import tiny
+from experiment_recipes import TINY, tiny
 from unshift.datasets import phantom
 from unshift.errors import ConfigError, DataError
 from unshift.experiment import record
@@ -55,6 +56,44 @@ def test_a_corrected_recipe_is_welcome_before_anything_was_trained(tmp_path: Pat
     (tmp_path / "tiny" / "trainings.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="holds a run of another recipe"):
         prepare(tiny(), root=None, runs=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": [1]}, r"\(seeds: \[0\] there, \[1\] here\)"),
+        ({"train": {"steps": 7, "batch_size": 2, "precision": "32"}}, r"\(train\.steps: 6 there, 7 here; train\."),
+        ({"dataset": {**TINY["dataset"], "cases": 9}}, r"\(dataset\.cases: 16 there, 9 here\)"),
+        ({"pipelines": {"baseline": {"objective": "erm"}}}, r"\(pipelines\.equalized: there alone\)"),
+        ({"description": "x" * 90}, r"\(description: \"\" there, \"x{57} … here\)"),
+        (
+            {"seeds": [1], "description": "y", "selection": "last", "input": {"mode": "resize", "size": [16, 16]}},
+            r"input\.size: \[32, 32\] there, \[16, 16\] here; selection.*; and 1 more, see its recipe\.yaml\)",
+        ),
+    ],
+)
+def test_another_recipe_is_refused_by_what_differs(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    prepare(tiny(), root=None, runs=tmp_path)
+    (tmp_path / "tiny" / "trainings.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        prepare(tiny(**changes), root=None, runs=tmp_path)
+
+
+def test_a_recipe_may_be_resumed_with_another_time_limit(tmp_path: Path) -> None:
+    prepare(tiny(), root=None, runs=tmp_path)
+    (tmp_path / "tiny" / "trainings.json").write_text("{}", encoding="utf-8")
+    prepare(tiny(train={**TINY["train"], "max_minutes": 3}), root=None, runs=tmp_path)
+
+
+def test_runs_must_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, *_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", refused)
+        with pytest.raises(ConfigError, match=r"tiny: cannot be written to \(No such.*Give another --runs"):
+            prepare(tiny(), root=None, runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_runs_may_not_be_a_file(tmp_path: Path) -> None:

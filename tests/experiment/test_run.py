@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from unshift.datasets.phantom import Phantom
 from unshift.errors import ConfigError, DataError
 from unshift.evaluate.score import read_scores
 from unshift.evaluate.select import RULES
+from unshift.evaluate.statistics import pooled
 from unshift.experiment.events import Event
 from unshift.experiment.run import Result, jobs, naming, prepare, report_again, run
 from unshift.experiment.testing import prediction_path
@@ -214,10 +216,25 @@ def test_upper_bound_and_several_seeds(tmp_path: Path, selection: str) -> None:
 
 
 def test_leave_one_out(tmp_path: Path) -> None:
-    recipe = tiny(protocol={"leave_one_out": True, "validation": 0.2, "test": 0.3}, train=SHORT)
+    evaluate = {"metrics": ["dice"], "confidence": 0.5, "resamples": 100}
+    recipe = tiny(protocol={"leave_one_out": True, "validation": 0.2, "test": 0.3}, train=SHORT, evaluate=evaluate)
     result = run(recipe, runs=tmp_path)
     unseen = result.scores[~result.scores["seen"]]
     assert {(r.fold, r.domain) for r in unseen.itertuples()} == {("A", "A"), ("B", "B")}
+    assert result.scores["domain"].iloc[0] == "B", "the first fold leaves out A; tables have the dataset's order"
+    for frame in (result.summary, result.comparisons):
+        assert frame.loc[~frame["seen"], "domain"].unique().tolist() == ["A", "B"]
+        assert frame.loc[frame["seen"], "domain"].unique().tolist() == ["A", "B"]
+    pd.testing.assert_frame_equal(
+        result.pooled, pooled(unseen, config=recipe.evaluate).reset_index(drop=True), check_like=True
+    )
+    page = result.report.read_text(encoding="utf-8")
+    assert "On the mean over 2 unseen domains, the baseline scores" in page and "50 % interval" in page
+    headline = pd.read_csv(result.folder / "tables" / "headline.csv")
+    assert headline.query("domain == 'all unseen'")["pipeline"].tolist() == ["baseline", "equalized"]
+    changes = pd.read_csv(result.folder / "tables" / "differences.csv").query("domain == 'all unseen'")
+    assert changes["difference"].tolist() == pytest.approx(result.pooled_comparisons["difference"].tolist())
+    assert (result.folder / "tables" / "ranks.csv").is_file()
 
 
 def test_what_was_deleted_comes_back(tmp_path: Path) -> None:
@@ -286,4 +303,7 @@ def test_table_by_hand(finished: Result) -> None:
 
 
 def test_result_is_plain(finished: Result) -> None:
-    assert {f.name for f in dataclasses.fields(finished)} == {"folder", "report", "scores", "summary", "comparisons"}
+    assert {f.name for f in dataclasses.fields(finished)} == {
+        *("folder", "report", "scores", "summary", "comparisons", "pooled", "pooled_comparisons"),
+    }
+    assert finished.pooled.empty and finished.pooled_comparisons.empty, "one unseen domain is no mean of several"

@@ -41,3 +41,11 @@ def test_a_frame_without_its_columns_is_refused(make_report: Any) -> None:
 def test_names_that_nothing_bears_are_refused(make_report: Any, change: dict[str, Any], message: str) -> None:
     with pytest.raises(UnknownName, match=message):
         make_report(**change)
+
+
+def test_what_is_said_of_all_unseen_domains_may_be_missing(make_report: Any) -> None:
+    means, changes = make_report().together("dice")
+    assert means.empty and changes.empty
+    rows = pd.DataFrame({"pipeline": "baseline", "region": "head", "metric": ["dice", "nsd"], "unit": "1"})
+    means, changes = make_report(pooled=rows).together("nsd")
+    assert means["metric"].tolist() == ["nsd"] and changes.empty

@@ -12,7 +12,7 @@ import pytest
 
 from unshift.contracts import Card
 from unshift.evaluate.comparison import compare
-from unshift.evaluate.statistics import summarize, worst_rows
+from unshift.evaluate.statistics import all_unseen, summarize, worst_rows
 from unshift.report.content import Distribution, GalleryItem
 from unshift.report.page import render, write_report
 
@@ -196,6 +196,7 @@ def test_each_domain_left_out_in_turn(make_report: Any, make_scores: Any) -> Non
         summary=summarize(scores),
         comparisons=compare(scores, baseline="a"),
         distributions=shown,
+        **dict(zip(("pooled", "pooled_comparisons"), all_unseen(scores, baseline="a"), strict=True)),
     )
     page = render(made)
     Outline(page)
@@ -204,6 +205,9 @@ def test_each_domain_left_out_in_turn(make_report: Any, make_scores: Any) -> Non
     assert page.count('<figure class="rows forest">') == 2
     assert page.count("100 % shared") == 2
     assert page.count("it is compared with itself") == 1
+    assert '<p class="together">On the mean over 2 unseen domains, the baseline <code>a</code> scores ' in page
+    assert page.count("mean of 2 domains</th>") == 3  # a table each: dice, nsd, hd95
+    assert page.count("<span>all unseen (mean of 2 domains)</span>") == 1
 
 
 def test_nothing_defined_is_said_and_not_drawn(make_report: Any, make_scores: Any) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from unshift.evaluate.comparison import compare
+from unshift.evaluate.statistics import all_unseen, summarize
 from unshift.report.table import all_tables, best_in, differences_table, headline_table, metric_table
 
 
@@ -138,3 +141,53 @@ def test_a_replayed_protocol_marks_every_table(make_report: Any) -> None:
         assert "REPLAY of a published protocol, not ours: Distances are in voxels." in table.caption
     for table in all_tables(make_report()):
         assert "REPLAY" not in table.caption
+
+
+@pytest.fixture(scope="module")
+def together(make_report: Any, make_scores: Any) -> Any:
+    """The report of known effects with what is said of both unseen vendors together."""
+    scores = make_report().scores
+    tables = {"summary": summarize(scores), "comparisons": compare(scores, baseline="baseline")}
+    pooled, changes = all_unseen(scores, baseline="baseline")
+    return make_report(scores=scores, **tables, pooled=pooled, pooled_comparisons=changes)
+
+
+def test_all_unseen_domains_stand_in_a_column_of_their_own(together: Any) -> None:
+    table = headline_table(together)
+    assert (table.columns[-1].label, table.columns[-1].group) == ("all unseen", "mean of 2 domains")
+    assert [cell.details[1] for cell in table.rows[1].cells] == ["n 24", "n 24", "n 24", "n 48"]
+    dice = together.pooled[together.pooled["metric"] == "dice"].set_index("pipeline")
+    shown = {row.head: row.cells[-1].text for row in table.rows}
+    assert shown == {name: f"{100 * mean:.1f}" for name, mean in dice["mean"].items()}
+    vendors = together.summary.query("metric == 'dice' and pipeline == 'augmented' and not seen")["mean"]
+    assert dice.loc["augmented", "mean"] == pytest.approx(vendors.mean())
+    assert "All unseen: the mean of the domains' means" in table.caption
+    assert table.frame["n_domains"].tolist().count(2) == 3 and table.frame["domain"].iloc[-1] == "all unseen"
+    assert metric_table(together, "hd95").columns[-1].label == "all unseen"
+
+
+def test_differences_over_all_unseen_domains_are_shown_and_not_tested(together: Any) -> None:
+    table = differences_table(together)
+    assert [group for group, _ in table.bodies][2:] == ["vendor C (unseen)", "all unseen (mean of 2 domains)"]
+    rows = {row.head: row.cells for row in table.bodies[-1][1]}
+    gain = together.pooled_comparisons.query("metric == 'dice' and pipeline == 'augmented'").iloc[0]
+    assert gain["low"] > 0 and gain["difference"] > 0.1
+    assert rows["augmented"][0].text == f"+{100 * gain['difference']:.1f}" and not rows["augmented"][0].is_bold
+    assert (rows["augmented"][2].text, rows["augmented"][4].text, rows["augmented"][5].text) == ("–", "48", "24"), (
+        "the same people at both"
+    )
+    assert "It is not tested, so it has no p" in table.caption
+    assert not any("all unseen" in str(c) for c in differences_table(replace(together, pooled_comparisons=None)).bodies)
+
+
+def test_tests_by_domain_stay_what_they_are_beside_them(together: Any) -> None:
+    alone = replace(together, pooled=None, pooled_comparisons=None)
+    by_domain = differences_table(together).rows[: len(differences_table(alone).rows)]
+    assert by_domain == differences_table(alone).rows
+    assert bold(headline_table(together)) == bold(headline_table(alone)) != set()
+    assert list(headline_table(alone).frame.columns) == list(alone.summary.columns)
+
+
+def test_a_domain_that_is_in_no_mean_is_counted(together: Any) -> None:
+    fewer = together.pooled.assign(n_domains=1)
+    assert headline_table(replace(together, pooled=fewer)).rows[0].cells[-1].details[-1] == "1 of 2 domains"

@@ -244,3 +244,45 @@ def test_a_repair_that_costs_elsewhere_is_not_praised_alone(repairs: tuple[str, 
         pipelines=dict.fromkeys(("baseline", *repairs), ""),
     )
     assert words in judge(report).sentence
+
+
+def over_all(make_report: Any, gains: dict[str, tuple[float, float, float]], **changes: Any) -> str:
+    """The sentence on two unseen domains together, of a baseline at 0.6 and paired differences with intervals."""
+    kind = {"metric": "dice", "unit": "1"} | changes
+    common = {"domain": "all unseen", "seen": False, "region": "head", "n_domains": 2} | kind
+    means = [{"pipeline": "baseline", "mean": 0.6, "low": 0.58, "high": 0.62, **common}]
+    rows = [
+        {"pipeline": name, "difference": d, "low": low, "high": high, "p_holm": math.nan, "n": 40, **common}
+        for name, (d, low, high) in gains.items()
+    ]
+    names = [*common, "pipeline", "difference", "low", "high", "p_holm", "n"]
+    pairs = pd.DataFrame(rows, columns=names)
+    summary = make_report().summary
+    summary = summary[summary["metric"] == kind["metric"]]
+    return judge(
+        make_report(summary=summary, metric=kind["metric"], pooled=pd.DataFrame(means), pooled_comparisons=pairs)
+    ).together
+
+
+def test_the_mean_over_unseen_domains_is_said_with_its_intervals_alone(make_report: Any) -> None:
+    start = "On the mean over 2 unseen domains, the baseline scores 60.0 Dice points (95 % interval 58.0 to 62.0)"
+    assert over_all(make_report, {}) == f"{start}."
+    gains = {"a": (-0.02, -0.03, -0.01), "b": (0.032, 0.01, 0.054), "c": (0.002, -0.005, 0.009)}
+    assert over_all(make_report, gains) == (
+        f"{start}; against it, `b` is 3.2 better (1.0 to 5.4), `c` is 0.2 better (−0.5 to 0.9, which holds 0) and "
+        "`a` is 2.0 worse (1.0 to 3.0); paired, and not tested."
+    )
+    assert "`a` is 0.0 apart (0.0 to 0.0, which holds 0); paired" in over_all(make_report, {"a": (0.0, 0.0, 0.0)})
+    assert over_all(make_report, gains | {"d": (-0.1, -0.2, -0.05)}) == (
+        f"{start}; against it, `b` is 3.2 better (1.0 to 5.4), the best of 4 pipelines, of which 1 has an interval "
+        "above 0 and 2 one below; paired, and not tested."
+    )
+
+
+def test_of_distances_a_negative_difference_is_better(make_report: Any) -> None:
+    said = over_all(make_report, {"a": (-3.0, -4.0, -1.0)}, metric="hd95", unit="mm")
+    assert "scores 0.6 mm of HD95 (95 % interval" in said and "`a` is 3.0 better (1.0 to 4.0);" in said
+
+
+def test_nothing_is_said_of_a_mean_that_was_not_computed(full_report: Any) -> None:
+    assert judge(full_report).together == ""

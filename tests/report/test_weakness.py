@@ -76,6 +76,16 @@ def test_only_what_was_computed_and_is_not_empty_is_shown(make_report: Any, full
     assert {"worst", "ranks"} < {t.name for t in all_tables(report)}
 
 
+def test_two_pipelines_are_ranked_and_one_is_not(make_report: Any, make_scores: Any) -> None:
+    for names, tables in (("ab", ["worst", "ranks"]), ("a", ["worst"])):
+        scores = make_scores({(name, "vendor B"): 0.5 + 0.3 * (name == "b") for name in names})
+        report = make_report(scores=scores, worst=worst_rows(scores))
+        assert [t.name for t in weakness_tables(report)] == tables
+    assert all(t.rows for t in weakness_tables(report))
+    seen = make_scores({(name, "vendor A"): 0.5 for name in "ab"})
+    assert weakness_tables(make_report(scores=seen, worst=worst_rows(seen))) == []
+
+
 def test_ranks_of_scores(full_report: Any) -> None:
     table = rank_table(full_report)
     assert [c.label for c in table.columns] == ["vendor B", "vendor C", "all domains", "all patients"]

@@ -15,7 +15,6 @@ from unshift.cli.console import Bars, emit, estimate, guarded, output, table
 from unshift.config import to_plain, to_yaml
 from unshift.errors import ConfigError
 from unshift.evaluate.protocol import Fold
-from unshift.evaluate.statistics import pooled
 from unshift.experiment.deployment import Accelerator
 from unshift.experiment.events import Job
 from unshift.experiment.members import used_members
@@ -44,7 +43,7 @@ def bench(
     runs: Path = typer.Option(Path("runs"), help="Where run folders and trainings are kept."),
     settings: list[str] = typer.Option([], "--set", help="key.key=value in place of the recipe's; may be repeated."),
     accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Check all but most images, show the plan, train nothing."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, show the plan, train nothing."),
     protocol: Protocol | None = typer.Option(None, "--replay", help="Also as a paper's released code tests it."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
     size: int | None = typer.Option(None, min=16, help="Side of the image, 400 unless told.", rich_help_panel=PANEL),
@@ -92,9 +91,28 @@ def show_plan(current: Run, plan: list[Fold], work: list[Job], *, as_json: bool)
         (f.name, ", ".join(f.sources), ", ".join(f.targets), *(str(len(c)) for c in (f.train, f.validation, f.test)))
         for f in plan
     ]
+    table("jobs", ("job", "times", "in all"), _grouped(work, {f.name for f in plan}))
     table("folds", ("fold", "sources", "unseen", "train", "validation", "test"), rows)
-    table("jobs", ("job", "length"), [(j.name, f"{j.total} {'steps' if j.kind == 'train' else 'cases'}") for j in work])
+    counts = {kind: [job.total for job in work if job.kind == kind] for kind in ("train", "test")}
+    trained, tested = counts["train"], counts["test"]
+    output.print(
+        f"{len(trained)} trainings of {sum(trained):,} steps in all, {len(tested)} tests of {sum(tested):,} cases; "
+        "--json lists each.",
+        highlight=False,
+    )
     output.print("Dry run: nothing was trained or written.")
+
+
+def _grouped(work: list[Job], folds: set[str]) -> list[tuple[str, str, str]]:
+    """What is done, how often (folds × seeds), and how many steps or cases that is."""
+    groups: dict[str, list[Job]] = {}
+    for job in work:
+        parts = [part for part in job.name.split(" · ") if part not in folds and not part.startswith("seed ")]
+        groups.setdefault(" · ".join(parts), []).append(job)
+    return [
+        (name, str(len(jobs)), f"{sum(job.total for job in jobs):,} {'steps' if jobs[0].kind == 'train' else 'cases'}")
+        for name, jobs in groups.items()
+    ]
 
 
 def show_members(recipe: Recipe) -> None:
@@ -147,6 +165,7 @@ def show_result(result: Result, *, as_json: bool) -> None:
     """The headline table and where the report is."""
     if as_json:
         tables = {"summary": result.summary, "comparisons": result.comparisons}
+        tables |= {"pooled": result.pooled, "pooled_comparisons": result.pooled_comparisons}
         records = {name: frame.to_dict(orient="records") for name, frame in tables.items()}
         emit({"folder": str(result.folder), "report": str(result.report), **records})
         return
@@ -155,13 +174,14 @@ def show_result(result: Result, *, as_json: bool) -> None:
 
 
 def show_summary(result: Result) -> None:
-    """Mean of the primary metric with its interval: pipelines by domains, then all unseen domains together."""
+    """Mean of the primary metric with its interval: unseen domains, all of them together, then domains trained on."""
     metric = result.scores["metric"].iloc[0]
     points = 100 if METRICS[metric].better == "higher" else 1
-    frame = pd.concat([result.summary, pooled(result.scores)], ignore_index=True)
-    rows = frame[(frame["metric"] == metric) & (frame["domain"] != "all seen")]
+    frame = pd.concat([one for one in (result.summary, result.pooled) if len(one)], ignore_index=True)
+    rows = frame[frame["metric"] == metric]
     for region, part in rows.groupby("region", sort=False):
-        domains = list(dict.fromkeys(zip(part["domain"], part["seen"], strict=True)))
+        places = dict.fromkeys(zip(part["domain"], part["seen"], strict=True))
+        domains = sorted(places, key=lambda place: bool(place[1]))
         header = ["pipeline", *(f"{domain}{' (seen)' if seen else ''}" for domain, seen in domains)]
         lines = []
         for pipeline, row in part.groupby("pipeline", sort=False):

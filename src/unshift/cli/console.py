@@ -40,8 +40,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(WRONG_INPUT) from None
         except OSError as error:  # a full disk, a missing right: the machine's word, without a traceback
             messages.print("[bold red]Error[/bold red]", end=" ")
-            said = f"{error.filename or 'file system'}: {error.strerror or error}."
-            messages.print(said, markup=False, highlight=False)
+            said = f"{error.filename or 'file system'}: {error.strerror or error}"
+            remedy = "a place that can be read and written to is required. Check the path, its rights and free space."
+            messages.print(f"{said}; {remedy}", markup=False, highlight=False)
             raise typer.Exit(WRONG_INPUT) from None
         except KeyboardInterrupt:
             messages.print("\nStopped. What was done is kept: the same command goes on from here.")

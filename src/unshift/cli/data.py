@@ -15,6 +15,7 @@ from unshift.audit.show import show as show_dataset
 from unshift.cli.console import emit, guarded, messages, output, table
 from unshift.contracts import Card, Dataset
 from unshift.datasets.opening import open_dataset, preparable
+from unshift.datasets.prepared import PreparedFolders
 from unshift.datasets.preparing import Preparation
 from unshift.datasets.preparing import prepare as prepare_dataset
 from unshift.datasets.problem import Problem
@@ -97,7 +98,7 @@ def prepare(
             listener=lambda number, total: progress.update(task, completed=number, total=total),
             accept_leak=accept_leak,
         )
-    _show_preparation(done, member.card, name, as_json=as_json)
+    _show_preparation(done, member, name, as_json=as_json)
     if not done.is_complete:
         raise typer.Exit(FOUND)
 
@@ -108,12 +109,12 @@ def _show_card(card: Card) -> None:
         output.print(f"{title}: {getattr(card, title)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_preparation(done: Preparation, card: Card, name: str, *, as_json: bool) -> None:
-    """Found against published, every deviation, and what to do next."""
+def _show_preparation(done: Preparation, member: type[PreparedFolders], name: str, *, as_json: bool) -> None:
+    """Found against published (or listed), every deviation, and what to do next."""
     ready = [done.ready.get((c.domain, c.split), 0) for c in done.counts]
     if as_json:
         counts = [{**vars(c), "prepared": n} for c, n in zip(done.counts, ready, strict=True)]
-        licence = {"licence": card.licence, "citation": card.citation}
+        licence = {"licence": member.card.licence, "citation": member.card.citation}
         emit(
             {
                 "folder": str(done.output),
@@ -129,7 +130,7 @@ def _show_preparation(done: Preparation, card: Card, name: str, *, as_json: bool
         (c.domain, c.split or "all", "unknown" if c.published is None else str(c.published), str(c.found), str(n))
         for c, n in zip(done.counts, ready, strict=True)
     ]
-    table(name, ("domain", "split", "published", "found", "prepared"), rows)
+    table(name, ("domain", "split", member.counted, "found", "prepared"), rows)
     _show_problems(done.problems)
     there = sum(ready) - done.converted
     output.print(f"{done.converted} case(s) converted, {there} were there.")

@@ -6,6 +6,7 @@ import ast
 import importlib
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main() -> None:
     """Entry point of the command ``unshift``."""
     logging.basicConfig(format="%(levelname)s %(message)s")  # to standard error, from warnings on
     logging.addLevelName(logging.WARNING, "Warning")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is said as Ctrl-C is
     try:
         build(sys.argv[1:])()
     except KeyboardInterrupt:  # while modules load; a verb that has begun ends by itself

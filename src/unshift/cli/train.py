@@ -43,7 +43,7 @@ def train(
     accelerator: Accelerator = typer.Option("auto", help="Where to compute."),
     devices: int = typer.Option(1, help="Processes or accelerators; more than one trains with DDP."),
     nodes: int = typer.Option(1, help="Machines; the launcher (torchrun, SLURM) starts this command on each."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Check all but most images, train nothing."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check everything, train nothing."),
     as_json: bool = typer.Option(False, "--json", help="Machine-readable output."),
 ) -> None:
     """Train one pipeline of a recipe."""

@@ -19,6 +19,9 @@ from unshift.errors import DataError, UnknownName
 from unshift.formats import reading
 from unshift.sample import Case, Sample
 
+_DIMENSIONS = ("spatial_dims", "dimensions")
+"""Settings of datasets that say how many spatial axes the task has."""
+
 
 class FileDataset(Dataset):
     """Cases that stand in files below one folder.
@@ -157,10 +160,10 @@ class FileDataset(Dataset):
         if len(space) == 3 and dims == 2 and space[0] == 1:
             spacing = picture.spacing[1:] if picture.spacing else None
             return Picture(array.squeeze(-3), spacing=spacing, affine=picture.affine)
-        raise DataError(
-            f"{path}: has {len(space)} spatial axes ({times(space)}); the task has {dims}. "
-            "Set the dataset's spatial dimensions to the file's, or convert the file."
-        )
+        key = next((k for k in _DIMENSIONS if k in type(self.config).model_fields), None)
+        settable = key is not None and len(space) in (2, 3)
+        remedy = f"Set dataset.{key}: {len(space)}, or convert the file." if settable else "Convert the file."
+        raise DataError(f"{path}: has {len(space)} spatial axes ({times(space)}); the task has {dims}. {remedy}")
 
     def _geometry(self, picture: Picture) -> tuple[tuple[float, ...] | None, Tensor | None]:
         if self.spacing is None:

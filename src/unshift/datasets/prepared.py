@@ -39,6 +39,8 @@ class PreparedFolders(PairedFolders):
     tree = PREPARED_TREE
     marks: ClassVar[tuple[str, ...]]
     """Names in the download's root by which it is known."""
+    counted: ClassVar[str] = "published"
+    """What :attr:`Count.published` is a number of, as the head of a table: ``published`` or ``listed``."""
 
     def __init__(self, config: Any, root: Path | None = None) -> None:
         super().__init__(config, root)
@@ -72,6 +74,11 @@ class PreparedFolders(PairedFolders):
         The default is none: cases are then told apart by patient alone.
         """
         return []
+
+    @classmethod
+    def summed(cls, problems: Sequence[Problem]) -> list[Problem]:
+        """Findings as they are said to people: a member may make one of those that every case of a folder has."""
+        return list(problems)
 
     @classmethod
     def leaks(cls, items: Sequence[Item], contents: Mapping[str, Sequence[str]]) -> dict[str, list[Problem]]:

@@ -59,8 +59,9 @@ def prepare(
 
     Every file is written whole or not at all, and a journal says which cases are done from which files, so that the
     same call goes on after a stop and repeats nothing; a case whose source changed is made again, one whose source is
-    gone is taken away. ``source`` is only read. The tables that let the dataset open ``output`` are written at the end
-    and only when no error was found; with an error, earlier ones are removed.
+    gone is taken away; of two cases of one name the first is made. ``source`` is only read. The tables that let the
+    dataset open ``output`` are written at the end and only when no error was found; with an error, earlier ones are
+    removed.
 
     Args:
         member: the dataset.
@@ -84,7 +85,8 @@ def prepare(
     problems = list(survey.problems)
     ready: dict[str, dict[str, Any]] = {}
     converted = 0
-    for number, item in enumerate(survey.items, start=1):
+    items = survey.distinct
+    for number, item in enumerate(items, start=1):
         entry = _entry(item, survey.root)
         known = done.get(item.key)
         if known is None or not _is_done(known, entry, output):
@@ -96,12 +98,12 @@ def prepare(
         if known["files"]:
             ready[item.key] = known
         if listener is not None:
-            listener(number, len(survey.items))
-    for key in done.keys() - {item.key for item in survey.items}:
+            listener(number, len(items))
+    for key in done.keys() - {item.key for item in items}:
         _forget(done[key], output)
-    leaks = member.leaks(survey.items, {key: entry.get("content", []) for key, entry in ready.items()})
+    leaks = member.leaks(items, {key: entry.get("content", []) for key, entry in ready.items()})
     problems += [replace(p, severity="warning") if accept_leak else p for found in leaks.values() for p in found]
-    result = Preparation(output, survey.counts, _ready(survey, ready), converted, tuple(problems))
+    result = Preparation(output, survey.counts, _ready(items, ready), converted, tuple(member.summed(problems)))
     _write_journal(output, name, ready)
     _write_tables(survey, ready, output, is_complete=result.is_complete, leaking=set(leaks))
     return result
@@ -184,7 +186,13 @@ def _claim(output: Path, root: Path, name: str) -> dict[str, dict[str, Any]]:
                 f"{output}: holds something that was not prepared here; an empty folder is required. "
                 "Give another --output."
             )
-        output.mkdir(parents=True, exist_ok=True)
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{output}: cannot be made ({error.strerror or error}); a folder that can be written to is required. "
+                "Give another --output, or see to its rights and to free space."
+            ) from None
         write_bytes(journal, (json.dumps({"dataset": name}) + "\n").encode())
         return {}
     lines = [_parsed(line) for line in journal.read_text(encoding="utf-8").splitlines()]
@@ -215,8 +223,8 @@ def _write_journal(output: Path, name: str, ready: Mapping[str, Mapping[str, Any
     write_bytes(output / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
-def _ready(survey: Survey, ready: Mapping[str, Any]) -> dict[tuple[str, str | None], int]:
-    return dict(Counter((item.domain, item.split) for item in survey.items if item.key in ready))
+def _ready(items: Sequence[Item], ready: Mapping[str, Any]) -> dict[tuple[str, str | None], int]:
+    return dict(Counter((item.domain, item.split) for item in items if item.key in ready))
 
 
 def _write_tables(

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,6 +39,8 @@ PACKAGE = """\
 _ALIASES = {"RUNMC": "ISBI", "BMC": "ISBI_1.5", "HCRUDB": "I2CVB", "UCL": "UCL", "BIDMC": "BIDMC", "HK": "HK"}
 _PUBLISHED = {"RUNMC": 30, "BMC": 30, "HCRUDB": 19, "UCL": 13, "BIDMC": 12, "HK": 12}
 _SLICES = tuple(f"Domain{n}" for n in range(1, 7))
+_RESAMPLED = "resampled"
+_SLICES_ARE = "slices are "
 _SEGMENTATION = re.compile(r"[_-]?segmentation$", re.IGNORECASE)
 
 
@@ -98,8 +103,8 @@ class Prostate(PreparedFolders):
         merged = Picture(labels.array.clamp(max=1), labels.spacing, labels.affine)
         if image.array.shape[2:] != size:
             found = times(image.array.shape[2:])
-            what = f"slices are {found}; they were resampled to {times(size)}, the size of the published volumes"
-            problems.append(Problem("resampled", "warning", item.image, what, "Nothing need be done."))
+            what = f"{_SLICES_ARE}{found}; they were resampled to {times(size)}, the size of the published volumes"
+            problems.append(Problem(_RESAMPLED, "warning", item.image, what, "Nothing need be done."))
             image = _in_plane(image, resize_image(image.array[0], size)[None])
             merged = _in_plane(merged, resize_label_map(merged.array, (len(merged.array), *size)))
             nifti.write_image(paths[0], image)
@@ -107,6 +112,21 @@ class Prostate(PreparedFolders):
             write_bytes(paths[0], _zipped(item.image))
         nifti.write_label_map(paths[1], merged.array, like=merged)
         return paths, problems
+
+    @classmethod
+    def summed(cls, problems: Sequence[Problem]) -> list[Problem]:
+        """One finding a site for all its volumes that were resampled, with their number and sizes."""
+        sites: dict[Path, list[Problem]] = {}
+        for problem in problems:
+            if problem.kind == _RESAMPLED:
+                sites.setdefault(problem.file.parent, []).append(problem)
+        joined = []
+        for site, found in sites.items():
+            sizes = Counter(problem.what.removeprefix(_SLICES_ARE).partition(";")[0] for problem in found)
+            shown = ", ".join(f"{size} ({count} volume{'s' * (count > 1)})" for size, count in sorted(sizes.items()))
+            what = f"{_SLICES_ARE}{shown};{found[0].what.partition(';')[2]}"
+            joined.append(replace(found[0], file=site, what=what))
+        return [*(p for p in problems if p.kind != _RESAMPLED), *joined]
 
 
 def _site(root: Path, site: str) -> tuple[list[Item], list[Problem]]:

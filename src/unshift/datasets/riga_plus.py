@@ -8,6 +8,7 @@ mask 255 is the rim, 128 the cup, 0 the background. The owners' train and test t
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from unshift.contracts import Card
@@ -24,6 +25,7 @@ PACKAGE = """\
   <download>/RIGA/<site>/<collection>/<case>.tif      sites: BinRushed, Magrabia, MESSIDOR_Base1 … 3
   <download>/RIGA-mask/<site>/<collection>/<case>-<reader>.tif    reader 1 … 6; 0 background, 255 rim, 128 cup"""
 _SITES = ("BinRushed", "Magrabia", "MESSIDOR_Base1", "MESSIDOR_Base2", "MESSIDOR_Base3")
+_ONCE = "Correct {domain}_train.csv and {domain}_test.csv, which list it twice: take one of the lines out."
 CODE = GreyCode(exact={0: 0, 255: 1, 128: 2}, ranges=((0, 0, 0), (1, 127, 1), (128, 128, 2), (129, 255, 1)))
 
 
@@ -34,6 +36,7 @@ class RigaPlus(PreparedFolders):
     rules = disc_and_cup.RULES
     published = _SITES
     marks = ("RIGA", "RIGA-mask")
+    counted = "listed"
     card = Card(
         title="RIGA+ disc and cup",
         source="zenodo.org/record/6325549, RIGAPlus.zip (SHA-256 as others recorded it: "
@@ -64,7 +67,7 @@ class RigaPlus(PreparedFolders):
                 problems += [*wrong, *missing]
                 if not wrong:
                     problems += miscount(root / f"{site}_{split}.csv", len(found), None)
-        return Survey(root, tuple(items), tuple(counts), tuple(problems + twice(items)))
+        return Survey(root, tuple(items), tuple(counts), tuple(problems + twice(items, remedy=_ONCE)))
 
     @classmethod
     def convert(cls, item: Item, folder: Path) -> tuple[list[Path], list[Problem]]:
@@ -78,7 +81,7 @@ def _rows(path: Path) -> tuple[list[tuple[str, str]], list[Problem]]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             table = csv.DictReader(stream, strict=True)
             absent = {"image", "mask"} - set(table.fieldnames or ())
-            rows = [] if absent else [((row["image"] or "").strip(), (row["mask"] or "").strip()) for row in table]
+            rows = [] if absent else [(table.line_num, (_cell(row, "image"), _cell(row, "mask"))) for row in table]
     except FileNotFoundError:
         what = "no such file; it says which cases are meant"
         return [], [Problem("missing table", "error", path, what, "Unpack the download again.")]
@@ -88,8 +91,12 @@ def _rows(path: Path) -> tuple[list[tuple[str, str]], list[Problem]]:
     if absent:
         what = f"its first line is {','.join(table.fieldnames or ())!r}; the columns image and mask are required"
         return [], [Problem("unusable table", "error", path, what, "Unpack the download again.")]
-    wrong = [_strange(path, number, row) for number, row in enumerate(rows, start=1) if not _is_place(*row)]
-    return [row for row in rows if _is_place(*row)], wrong
+    wrong = [_strange(path, number, row) for number, row in rows if not _is_place(*row)]
+    return [row for _, row in rows if _is_place(*row)], wrong
+
+
+def _cell(row: Mapping[str, str | None], column: str) -> str:
+    return (row[column] or "").strip()
 
 
 def _is_place(image: str, mask: str) -> bool:
@@ -100,7 +107,7 @@ def _is_place(image: str, mask: str) -> bool:
 
 
 def _strange(path: Path, number: int, row: tuple[str, str]) -> Problem:
-    what = f"line {number} below the first is {','.join(row)!r}; RIGA/<site>/…/<case>,RIGA-mask/…/<case> is required"
+    what = f"line {number} is {','.join(row)!r}; RIGA/<site>/…/<case>,RIGA-mask/…/<case> is required"
     return Problem("unusable line", "error", path, what, "Unpack the download again.")
 
 

@@ -63,6 +63,14 @@ class Survey:
     counts: tuple[Count, ...]
     problems: tuple[Problem, ...]
 
+    @property
+    def distinct(self) -> tuple[Item, ...]:
+        """The first case of each name, in order; :func:`twice` makes errors of the others."""
+        first: dict[str, Item] = {}
+        for item in self.items:
+            first.setdefault(item.key, item)
+        return tuple(first.values())
+
 
 def package_root(source: Path, names: Iterable[str], *, tree: str) -> Path:
     """``source``, or the only folder in it, whichever holds one of ``names``: archives often unpack into a folder.
@@ -119,15 +127,18 @@ def names_digest(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
-def twice(items: Iterable[Item]) -> list[Problem]:
-    """An error for every case that bears the name of another one of its domain."""
+def twice(items: Iterable[Item], *, remedy: str = "Unpack the download again.") -> list[Problem]:
+    """An error for every case that bears the name of another one of its domain; ``remedy`` may say ``{domain}``."""
     seen: dict[str, Item] = {}
     problems = []
     for item in items:
         first = seen.setdefault(item.key, item)
         if first is not item:
-            what = f"bears the name of {first.image} ({first.split or 'no split'}); each case may stand once"
-            problems.append(Problem("doubled case", "error", item.image, what, "Unpack the download again."))
+            splits = f"{first.split or 'no split'}, here {item.split or 'no split'}"
+            leak = ": it would be trained on and tested" if {first.split, item.split} == {"train", "test"} else ""
+            what = f"bears the name of {first.image} (there {splits}); each case may stand once{leak}"
+            said = remedy.format(domain=item.domain)
+            problems.append(Problem("doubled case", "error", item.image, what, said))
     return problems
 
 

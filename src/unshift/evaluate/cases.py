@@ -6,7 +6,7 @@ case before anything else, because they are repeated measurements of one case an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,15 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
             "names."
         )
     return frame
+
+
+def by_domain(frame: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """The rows of each domain together, in ``order``; within a domain, and of others, which stand last, as they were.
+
+    Tables have the order in which names come up in the frame.
+    """
+    places = {name: place for place, name in enumerate(order)}
+    return frame.sort_values("domain", key=lambda names: names.map(places), kind="stable", ignore_index=True)
 
 
 def is_upper_bound(frame: pd.DataFrame) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,3 +62,15 @@ class Fold:
     def seen(self, case: Case) -> bool:
         """Whether the case's domain was trained on."""
         return case.domain in self.sources
+
+
+def domain_order(plan: Sequence[Fold]) -> tuple[str, ...]:
+    """Domains in the order of tables: as the recipe lists them or, where it does not, the dataset; sources first.
+
+    Where each domain is left out in turn, the first fold's sources are all domains but its own target; the folds'
+    targets, one after another, then have the order.
+    """
+    plan = [fold for fold in plan if fold.kind == "held_out"]
+    sources = [domain for fold in plan for domain in fold.sources]
+    targets = [domain for fold in plan for domain in fold.targets]
+    return tuple(dict.fromkeys([*targets, *sources] if len(plan) > 1 else [*sources, *targets]))

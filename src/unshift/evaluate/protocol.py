@@ -81,7 +81,9 @@ def folds(dataset: Dataset, config: ProtocolConfig, *, seed: int, adapts: bool =
             f"protocol: adapt_share is {config.adapt_share:g} and test {config.test:g}; the upper bound is tested on "
             "patients that no training sees, so the two may sum to 1 at most. Lower one of them."
         )
-    plan = [_held_out(dataset, *pair, config=config, seed=seed) for pair in _pairs(dataset, config)]
+    pairs = list(_pairs(dataset, config))
+    _require_divisible(dataset, {name for sources, _ in pairs for name in sources}, config, seed=seed)
+    plan = [_held_out(dataset, *pair, config=config, seed=seed) for pair in pairs]
     if adapts:
         plan = [_adapted(dataset, fold, config=config, seed=seed) for fold in plan]
     if config.upper_bound:
@@ -120,7 +122,7 @@ def _pairs(dataset: Dataset, config: ProtocolConfig) -> Iterable[tuple[tuple[str
             raise ProtocolError(f"protocol.{field}: {', '.join(names)}; each domain may stand once. Remove the second.")
     if config.leave_one_out:
         pool = config.sources or domains
-        _some(pool[1:], "leave_one_out: needs two or more domains", domains)
+        _some(pool[1:], "leave_one_out: needs two or more domains", dataset)
         return [(tuple(d for d in pool if d != target), (target,)) for target in pool]
     if config.sources is None and config.targets is None:
         raise ProtocolError(
@@ -135,8 +137,8 @@ def _pairs(dataset: Dataset, config: ProtocolConfig) -> Iterable[tuple[tuple[str
             f"protocol: {', '.join(both)} is source and target; a domain can be held out only if it is not trained on. "
             "Remove it from one of the two."
         )
-    _some(sources, "no domain is left to train on", domains)
-    _some(targets, "no domain is left to hold out", domains)
+    _some(sources, "no domain is left to train on", dataset)
+    _some(targets, "no domain is left to hold out", dataset)
     return [(sources, targets)]
 
 
@@ -150,12 +152,29 @@ def _require_images(dataset: Dataset, name: str) -> None:
         )
 
 
-def _some(names: Sequence[str], problem: str, domains: tuple[str, ...]) -> None:
+def _some(names: Sequence[str], problem: str, dataset: Dataset) -> None:
     if not names:
+        for name in dataset.domains:
+            dataset.cases(name)  # a domain's folder that is empty or incomplete says so, which is nearer to the cause
         raise ProtocolError(
-            f"protocol: {problem}; the dataset's domains are {', '.join(domains)}. "
+            f"protocol: {problem}; the dataset's domains are {', '.join(dataset.domains)}. "
             "A test on unseen images needs at least one source and one target."
         )
+
+
+def _require_divisible(dataset: Dataset, sources: set[str], config: ProtocolConfig, *, seed: int) -> None:
+    """Raise for domains that cannot be divided into train, validation and test, all of them at once."""
+    wrong: list[ProtocolError] = []
+    for domain in (name for name in dataset.domains if name in sources):
+        try:
+            _divided(dataset, domain, config=config, seed=seed)
+        except ProtocolError as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        listed = "\n".join(f"  {error}" for error in wrong)
+        raise ProtocolError(f"protocol: {len(wrong)} domains cannot be trained on as they are.\n{listed}")
 
 
 def _held_out(

@@ -14,16 +14,31 @@ import pandas as pd
 
 from unshift.errors import UnknownName
 from unshift.evaluate.bootstrap import draw, interval
-from unshift.evaluate.cases import COLUMN, Group, groups, held_out
-from unshift.evaluate.comparison import compare
+from unshift.evaluate.cases import CASE, COLUMN, Group, groups, held_out
+from unshift.evaluate.comparison import compare, differences
 from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.score import EvaluateConfig
 from unshift.metrics.policy import METRICS
 
-__all__ = ["compare", "false_alarms", "gap_recovery", "pooled", "ranks", "summarize", "worst_rows"]
+__all__ = [
+    "all_unseen",
+    "compare",
+    "false_alarms",
+    "gap_recovery",
+    "pooled",
+    "pooled_differences",
+    "ranks",
+    "summarize",
+    "worst_rows",
+]
 
 _MEANS = ["mean", "low", "high"]
 _COUNTS = ["n_scored", "n_undefined", "n_missing", "n_patients"]
+_SUMMARY = ["pipeline", "domain", "seen", "region", "metric", "unit", *_MEANS, *_COUNTS]
+_DIFFERENCES = [
+    *("pipeline", "baseline", "domain", "seen", "region", "metric", "unit", "difference", "low", "high", "p", "p_holm"),
+    *("n", "n_patients", "n_undefined", "wins", "ties", "losses", "n_domains"),
+]
 
 
 def summarize(frame: pd.DataFrame, *, config: EvaluateConfig | None = None, seed: int = 0) -> pd.DataFrame:
@@ -58,7 +73,7 @@ def pooled(frame: pd.DataFrame, *, config: EvaluateConfig | None = None, seed: i
 
     Intervals resample patients within each domain; domains that show the same patients (shifted images) share their
     draws, for copies are no independent evidence. A domain in which a metric is nowhere defined is left out of the
-    mean; ``n_domains`` says how many entered.
+    mean; ``n_domains`` says how many entered. A patient whom several domains show counts once in ``n_patients``.
 
     Returns:
         The columns of :func:`summarize` and ``n_domains``; ``domain`` is ``all unseen`` or ``all seen``.
@@ -71,6 +86,53 @@ def pooled(frame: pd.DataFrame, *, config: EvaluateConfig | None = None, seed: i
         found[group.seen].append((group, group.clusters.replicates(_weights(group, config, seed, domain=domain))))
     tables = [_pooled(parts, seen, config) for seen, parts in found.items() if parts]
     return _ordered(pd.concat(tables, ignore_index=True), rows)
+
+
+def pooled_differences(
+    frame: pd.DataFrame, *, baseline: str, config: EvaluateConfig | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """Every other pipeline minus ``baseline`` over all unseen domains: the mean of the domains' mean differences.
+
+    Pairs are those of :func:`compare`, means and intervals those of :func:`pooled`. Nothing is tested, so that Holm's
+    correction of the tests by domain stays what it is.
+
+    Returns:
+        The columns of :func:`compare` and ``n_domains``; ``domain`` is ``all unseen``; ``p`` and ``p_holm`` are NaN;
+        wins, ties and losses count the cases of all domains. No row without other pipelines.
+
+    Raises:
+        UnknownName, ProtocolError: as :func:`compare`; no pipeline of that name was scored on an unseen domain.
+    """
+    rows = held_out(frame)
+    pairs = differences(rows[~rows["seen"]], baseline).assign(dataset="")
+    if pairs.empty:
+        return pd.DataFrame(columns=_DIFFERENCES)
+    cases = pairs.groupby([*COLUMN, *CASE], sort=False)["value"].mean().dropna().round(12).reset_index()
+    better = cases["metric"].map({name: kind.sign for name, kind in METRICS.items()}) * cases["value"]
+    counts = cases.assign(wins=better > 0, ties=better == 0, losses=better < 0).groupby(COLUMN)
+    table = pooled(pairs, config=config, seed=seed).join(counts[["wins", "ties", "losses"]].sum(), on=COLUMN)
+    table[["wins", "ties", "losses"]] = table[["wins", "ties", "losses"]].fillna(0).astype(int)
+    table = table.rename(columns={"mean": "difference", "n_scored": "n"})
+    return table.assign(baseline=baseline, p=np.nan, p_holm=np.nan)[_DIFFERENCES]
+
+
+def all_unseen(
+    frame: pd.DataFrame, *, baseline: str, config: EvaluateConfig | None = None, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """:func:`pooled` and :func:`pooled_differences` over the unseen domains; both without a row where these are not
+    two or more, for then there is nothing to pool.
+
+    Raises:
+        UnknownName, ProtocolError: as :func:`compare`.
+    """
+    rows = held_out(frame)
+    unseen = rows[~rows["seen"]].assign(dataset="")  # domains carry its name by now, where there are several
+    if unseen["domain"].nunique() < 2:
+        return pd.DataFrame(columns=[*_SUMMARY, "n_domains"]), pd.DataFrame(columns=_DIFFERENCES)
+    return (
+        pooled(unseen, config=config, seed=seed),
+        pooled_differences(unseen, baseline=baseline, config=config, seed=seed),
+    )
 
 
 def worst_rows(frame: pd.DataFrame, *, metric: str | None = None, region: str | None = None) -> pd.DataFrame:
@@ -178,11 +240,15 @@ def _pooled(parts: Sequence[tuple[Group, np.ndarray]], seen: bool, config: Evalu
     means = np.full((len(parts), len(keys)), np.nan)
     replicates = np.full((len(parts), config.resamples, len(keys)), np.nan)
     counts = pd.DataFrame(0, index=keys, columns=_COUNTS)
+    people: list[set[str]] = [set() for _ in keys]
     for place, (group, drawn) in enumerate(parts):
         own = keys.get_indexer(pd.MultiIndex.from_frame(group.columns))
         means[place, own] = group.clusters.mean
         replicates[place][:, own] = drawn
         counts.iloc[own] += pd.DataFrame(_counts(group)).to_numpy()
+        for column, known in zip(own, group.clusters.counts.T > 0, strict=True):
+            people[column].update(name for name, there in zip(group.names, known, strict=True) if there)
+    counts["n_patients"] = [len(names) for names in people]
     defined = np.isfinite(means)
     number = defined.sum(axis=0)
     total = np.where(defined, means, 0.0).sum(axis=0)
@@ -220,8 +286,7 @@ def _ordered(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     places.insert(1, "seen", ~table["seen"])
     place = places.sort_values(list(places.columns), kind="stable").index
     rest = [name for name in table.columns if name not in {*COLUMN, "domain", "seen", *_MEANS, *_COUNTS}]
-    columns = ["pipeline", "domain", "seen", "region", "metric", "unit", *_MEANS, *_COUNTS, *rest]
-    return table.loc[place, columns].reset_index(drop=True)
+    return table.loc[place, [*_SUMMARY, *rest]].reset_index(drop=True)
 
 
 def _unseen(frame: pd.DataFrame, metric: str | None, region: str | None) -> tuple[pd.Series, int]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from unshift.datasets.meaning import to_channels
+from unshift.datasets.meaning import times, to_channels
 from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, DataError, UnshiftError
 from unshift.evaluate.score import EvaluateConfig, score, to_frame, write_scores
@@ -140,7 +140,15 @@ def _sample(file: Path, name: str, task: Task) -> Sample:
     picture = read_image(file)
     image = picture.array
     if image.ndim != task.spatial_dims + 1:
-        raise DataError(f"{file}: {image.ndim - 1}-D image; the bundle was trained on {task.spatial_dims}-D images.")
+        remedy = (
+            "Save the slices as files of their own and predict those, or use a bundle that was trained on volumes."
+            if task.spatial_dims == 2
+            else "Give the whole volume as one file or DICOM series, or use a bundle that was trained on pictures."
+        )
+        raise DataError(
+            f"{file}: {image.ndim - 1}-D image ({times(image.shape[1:])}); the bundle was trained on "
+            f"{task.spatial_dims}-D images. {remedy}"
+        )
     image = to_channels(image, task.channels, path=file)  # as the datasets do
     return Sample(image, name, name, "", spacing=picture.spacing, affine=picture.affine, path=file)
 

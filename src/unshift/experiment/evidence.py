@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from unshift.config import MemberRef, to_yaml
+from unshift.config import MemberRef, to_plain, to_yaml
+from unshift.evaluate.fold import domain_order
 from unshift.evaluate.protocol import Fold, ProtocolConfig
 from unshift.evaluate.recovery import gap_recovery
 from unshift.evaluate.replay import replayed
 from unshift.evaluate.select import RULES
 from unshift.evaluate.statistics import false_alarms, worst_rows
 from unshift.experiment.gaps import gap_groups
-from unshift.experiment.members import cited_as, used_members
+from unshift.experiment.members import cited_as, own_settings, used_members
 from unshift.experiment.previewing import sheets
 from unshift.experiment.record import Run, read_json
 from unshift.experiment.referring import all_references, shown_references
@@ -37,7 +38,13 @@ _CHANNELS = {1: ("intensity",), 3: ("red", "green", "blue")}
 
 
 def collect(
-    run: Run, plan: list[Fold], scores: pd.DataFrame, summary: pd.DataFrame, comparisons: pd.DataFrame
+    run: Run,
+    plan: list[Fold],
+    scores: pd.DataFrame,
+    summary: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    pooled: pd.DataFrame | None = None,
+    pooled_comparisons: pd.DataFrame | None = None,
 ) -> Report:
     """Everything that the report of a run shows."""
     recipe = run.recipe
@@ -61,8 +68,10 @@ def collect(
         scores=scores,
         summary=summary,
         comparisons=comparisons,
+        pooled=pooled,
+        pooled_comparisons=pooled_comparisons,
         baseline=recipe.baseline,
-        pipelines={name: _describe(run, name) for name in recipe.pipelines},
+        pipelines={name: describe_pipeline(run, name) for name in recipe.pipelines},
         metric=recipe.evaluate.metrics[0],
         gallery=shown,
         sheets=list(sheets(run, plan)),
@@ -166,7 +175,7 @@ def distributions(run: Run, plan: list[Fold]) -> Iterator[Distribution]:
     plan = _held_out(plan)
     sources = set(plan[0].sources) if len(plan) == 1 else set()
     values: dict[str, np.ndarray] = {}
-    for domain in dict.fromkeys(domain for fold in plan for domain in (*fold.sources, *fold.targets)):
+    for domain in domain_order(plan):
         values[domain] = _values(run, run.dataset.cases(domain))
     channels = run.dataset.task.channels
     names = _CHANNELS.get(
@@ -250,21 +259,31 @@ def _data_hashes(run: Run) -> Mapping[str, str]:
     return {domain: f"{len(values)} cases, {digest(values)}" for domain, values in by_domain.items()}
 
 
-def _describe(run: Run, pipeline: str) -> str:
-    chosen = run.recipe.pipelines[pipeline]
-    network = run.recipe.network_of(pipeline).name
-    parts = [f"objective {chosen.objective.name}", f"network {network}"]
+def describe_pipeline(run: Run, pipeline: str) -> str:
+    """What a pipeline is: its members with the settings that differ from their defaults, its own training settings."""
+    recipe, chosen = run.recipe, run.recipe.pipelines[pipeline]
+    parts = [f"objective {_words('objectives', chosen.objective, pipeline)}"]
+    parts += [f"network {_words('networks', recipe.network_of(pipeline), pipeline)}"]
     parts += [f"after {chosen.after}"] if chosen.after else []
+    shared, own = to_plain(recipe.train), to_plain(recipe.train_of(pipeline))
+    changed = {name: value for name, value in own.items() if value != shared[name]}
+    parts += [f"trained with {_listed(changed)}"] if changed else []
     for family, references in (("plugins", chosen.plugins), ("normalizations", chosen.normalizations)):
-        parts += [f"{family}: {', '.join(map(_words, references))}"] if references else []
+        parts += [f"{family}: {', '.join(_words(family, one, pipeline) for one in references)}"] if references else []
     technical = "; ".join([*parts, *origins(run.folder, pipeline)])
     return f"{chosen.description} ({technical})" if chosen.description else technical
 
 
-def _words(reference: MemberRef) -> str:
-    """``din`` or ``din (levels multi, strength 0.5)``."""
-    settings = ", ".join(f"{name} {value}" for name, value in reference.settings.items())
+def _words(family: str, reference: MemberRef, pipeline: str) -> str:
+    """``din`` or, with settings that differ from its defaults, ``din (levels multi, strength 0.5)``."""
+    settings = _listed(own_settings(family, reference, where=f"pipelines.{pipeline}"))
     return f"{reference.name} ({settings})" if settings else reference.name
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    """``size [32, 32], judges {"width": 4}``."""
+    words = {key: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for key, v in settings.items()}
+    return ", ".join(f"{key} {text}" for key, text in words.items())
 
 
 def _postprocessing(run: Run) -> str:

@@ -33,6 +33,12 @@ def used_members(recipe: Recipe) -> list[Used]:
     return found
 
 
+def own_settings(family: str, reference: MemberRef, *, where: str) -> dict[str, Any]:
+    """The settings in which a member differs from its defaults, also inside settings that are mappings."""
+    found: dict[str, Any] = load_config(family, reference, where=where).model_dump(mode="json", exclude_defaults=True)
+    return found
+
+
 def cited_as(used: Used) -> list[tuple[str, str]]:
     """(family, name) of what stands behind a member: itself, its way to move colors, augmentations that it names."""
     found = [(used.family, used.name)]

@@ -1,4 +1,4 @@
-"""What can be known to fail before the first training: labels, repairs, and the first loss of every objective."""
+"""What can be known to fail before the first training: labels, repairs, files, the first loss of every objective."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ import torch
 from unshift import discover
 from unshift.contracts import Dataset
 from unshift.datasets.files import FileDataset
-from unshift.errors import ProtocolError, UnshiftError
+from unshift.errors import DataError, ProtocolError, UnshiftError
 from unshift.evaluate.protocol import Fold
+from unshift.experiment.events import Event
 from unshift.experiment.record import Run
 from unshift.experiment.staging import begin, require_first
 from unshift.experiment.training import adaptation, apply, build_objective, fit_normalizations, training_key
 from unshift.networks.style_bank import fit_bank
 from unshift.randomness import seed_step
 from unshift.recipe import Recipe, load_config
-from unshift.sample import Batch, Case, UnlabeledBatch
+from unshift.sample import Batch, Case, Sample, UnlabeledBatch
 from unshift.train.checkpoint import steps_kept
 from unshift.train.loader import Loader, UnlabeledLoader
 
 logger = logging.getLogger(__name__)
-_NAMED = 3
+_NAMED, _LISTED = 3, 10
+_opened: set[frozenset[tuple[str, str, str]]] = set()
 
 Draw = Callable[[str], tuple[Batch, UnlabeledBatch | None]]
 
@@ -36,7 +38,8 @@ def preflight(
 ) -> None:
     """Raise before the first training for what would stop it, a later one, or the test.
 
-    Seen are a few images; what is wrong with others is found when they are read.
+    Every image is opened once, and the label maps that are trained on; those that are only tested stay closed, and
+    what is wrong with them is found in the test.
 
     Args:
         pipelines: those that are to be trained and not tested; None for a whole run, with its tests.
@@ -48,6 +51,7 @@ def preflight(
     require_labels(current, plan, tested=pipelines is None or current.recipe.selection == "oracle")
     require_repairs(current, plan, pipelines)
     warn_of_selection(current.recipe)
+    require_files(current, plan, tested=pipelines is None)
     require_losses(current, plan, pipelines, pretrained=pretrained)
 
 
@@ -79,6 +83,40 @@ def require_labels(current: Run, plan: Iterable[Fold], *, tested: bool) -> None:
                 "without labels, run `unshift train RECIPE --pipeline NAME` and give its bundle and the images to "
                 f"`unshift predict`.{_layout(current.dataset)}"
             )
+
+
+def require_files(current: Run, plan: Iterable[Fold], *, tested: bool) -> None:
+    """Raise for files that cannot be read, all of them at once; not where the run has begun, which looked already.
+
+    Raises:
+        DataError: names every file, up to a number.
+    """
+    dataset = current.dataset
+    if dataset.root is None or (current.folder / "trainings.json").exists():
+        return
+    read: dict[str, tuple[Case, Callable[[Case], Sample]]] = {}
+    for fold in plan:
+        shown = (*fold.unlabeled, *(fold.test if tested else ()))
+        read = {case.key: (case, dataset.read_image) for case in shown} | read
+        read |= {case.key: (case, dataset.read) for case in (*fold.train, *fold.validation)}
+    state = frozenset((key, current.hashes[key], reader.__name__) for key, (_, reader) in read.items())
+    if state in _opened:  # by another run of this process: a replay has one for each switch
+        return
+    wrong: list[str] = []
+    for done, (case, reader) in enumerate(read.values(), start=1):
+        try:
+            reader(case)
+        except UnshiftError as error:
+            wrong.append(str(error))
+        current.listener(Event("open every file", done, len(read)))
+    if wrong:
+        more = f"\n… and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+        listed = "\n".join(wrong[:_LISTED])
+        raise DataError(
+            f"{dataset.root}: {len(wrong)} of {len(read)} case(s) cannot be used; nothing was trained. Repair them, or "
+            f"take their files away; `unshift data check` finds more.\n{listed}{more}"
+        )
+    _opened.add(state)
 
 
 def require_repairs(current: Run, plan: Iterable[Fold], pipelines: Sequence[str] | None = None) -> None:

@@ -29,7 +29,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -48,6 +48,8 @@ from unshift.recipe import Recipe, parse_recipe
 from unshift.train.devices import Devices
 from unshift.train.settings import BYSTANDERS
 
+_SHOWN = 3
+_WIDTH = 60
 _PACKAGES = ("torch", "numpy", "monai", "kornia", "lightning-fabric", "scipy", "scikit-image", "nibabel", "pydicom")
 
 
@@ -132,7 +134,7 @@ def open_run(
     A run that trained and scored nothing yet, as one whose recipe was refused, gives way to another.
 
     Raises:
-        ConfigError: the folder holds a run of another recipe.
+        ConfigError: the folder holds a run of another recipe, or cannot be written to.
         DataError: the data has changed since the run began.
     """
     folder = runs / recipe.name
@@ -144,7 +146,13 @@ def open_run(
     elif (folder / "recipe.yaml").exists() and _holds_results(folder):
         _check_same(folder, recipe, hashes)
     else:
-        _write_record(folder, recipe, dataset, hashes)
+        try:
+            _write_record(folder, recipe, dataset, hashes)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder}: cannot be written to ({error.strerror or error}); a run needs a folder that can. "
+                "Give another --runs, or see to its rights and to free space."
+            ) from None
     return Run(recipe, dataset, folder, hashes, devices or Devices(), listener)
 
 
@@ -204,10 +212,12 @@ def _holds_results(folder: Path) -> bool:
 
 
 def _check_same(folder: Path, recipe: Recipe, hashes: Mapping[str, str]) -> None:
-    if _determined(read_run(folder)[0]) != _determined(recipe):
+    differences = list(_differences(_determined(read_run(folder)[0]), _determined(recipe)))
+    if differences:
+        more = [f"and {len(differences) - _SHOWN} more, see its recipe.yaml"] if len(differences) > _SHOWN else []
         raise ConfigError(
-            f"{folder}: holds a run of another recipe (see its recipe.yaml). "
-            "Give the recipe another name, another --runs folder, or remove this one: trainings lie beside it, in "
+            f"{folder}: holds a run of another recipe ({'; '.join([*differences[:_SHOWN], *more])}). Give the recipe "
+            "another name (--set name=…) or another --runs folder, or remove this one: trainings lie beside it, in "
             f"{folder.parent / 'trainings'}, and those that the recipe still asks for are not repeated."
         )
     before = read_json(folder / "data.json")
@@ -230,6 +240,24 @@ def _determined(recipe: Recipe) -> Any:
         for name in BYSTANDERS:
             settings.pop(name)
     return plain
+
+
+def _differences(there: Any, here: Any, key: str = "") -> Iterator[str]:
+    """In words, each key whose value is another one in two recipes, as a recipe writes it (``train.steps``)."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in {**there, **here}:
+            place = f"{key}.{name}" if key else name
+            if name in there and name in here:
+                yield from _differences(there[name], here[name], place)
+            else:
+                yield f"{place}: {'there alone' if name in there else 'here alone'}"
+    elif there != here:
+        yield f"{key}: {_shortened(there)} there, {_shortened(here)} here"
+
+
+def _shortened(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 2]} …"
 
 
 def _processor() -> str:

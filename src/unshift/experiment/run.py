@@ -11,11 +11,13 @@ import pandas as pd
 from unshift import discover
 from unshift.datasets.opening import open_dataset
 from unshift.errors import ConfigError, ProtocolError
+from unshift.evaluate.cases import by_domain
 from unshift.evaluate.comparison import compare
+from unshift.evaluate.fold import domain_order
 from unshift.evaluate.protocol import Fold, folds, read_split, require, write_split
 from unshift.evaluate.score import read_scores, write_scores
 from unshift.evaluate.select import RULES
-from unshift.evaluate.statistics import summarize
+from unshift.evaluate.statistics import all_unseen, summarize
 from unshift.experiment.events import Job, Listener, silence
 from unshift.experiment.evidence import collect
 from unshift.experiment.plugging import identity_of_plugins
@@ -33,13 +35,21 @@ from unshift.train.devices import Devices
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves: the folder, the report, and the three tables as data frames."""
+    """What a run leaves: the folder, the report, and the tables as data frames.
+
+    Args:
+        scores: as stored.
+        summary, comparisons: by domain, in the order of the recipe or the dataset.
+        pooled, pooled_comparisons: the same over all unseen domains; without a row where these are not two or more.
+    """
 
     folder: Path
     report: Path
     scores: pd.DataFrame
     summary: pd.DataFrame
     comparisons: pd.DataFrame
+    pooled: pd.DataFrame
+    pooled_comparisons: pd.DataFrame
 
     def table(self, metric: str = "dice") -> pd.DataFrame:
         """``mean [low, high]`` of a metric: pipelines and regions by domain; *seen* marks those trained on."""
@@ -155,11 +165,12 @@ def keep_split(current: Run, plan: list[Fold]) -> None:
 
 def conclude(current: Run, plan: list[Fold], scores: pd.DataFrame) -> Result:
     """Scores -> summary, comparison, report: the part that `unshift report` repeats."""
-    config = current.recipe.evaluate
-    summary = summarize(scores, config=config)
-    comparisons = compare(scores, baseline=current.recipe.baseline, config=config)
-    page = write_report(current.folder, collect(current, plan, scores, summary, comparisons))
-    return Result(current.folder, page, scores, summary, comparisons)
+    config, baseline = current.recipe.evaluate, current.recipe.baseline
+    rows = by_domain(scores, domain_order(plan))
+    tables = (summarize(rows, config=config), compare(rows, baseline=baseline, config=config))
+    together = all_unseen(rows, baseline=baseline, config=config)
+    page = write_report(current.folder, collect(current, plan, rows, *tables, *together))
+    return Result(current.folder, page, scores, *tables, *together)
 
 
 def report_again(folder: Path, *, root: Path | None = None) -> Result:

@@ -98,7 +98,11 @@ def _fitted(run: Run, pipeline: str, fold: Fold, *, seed: int) -> _Fitted:
     held_out = Loader(run.dataset, fold.validation, **settings) if fold.validation else None
     show = previewing(objective, loader, unlabeled, folder)
 
+    begun = False
+
     def listen(progress: Progress) -> None:
+        nonlocal begun
+        begun = True
         show(progress)
         run.listener(_event(job.name, progress))
 
@@ -115,8 +119,10 @@ def _fitted(run: Run, pipeline: str, fold: Fold, *, seed: int) -> _Fitted:
         listener=listen,
     )
     run.note_training(pipeline, fold, seed, job.key)
-    early = "" if trained.stopped == "steps" else f"stopped by {trained.stopped} at step {trained.step}"
-    run.listener(Event(job.name, job.total, job.total, early))
+    ended = "" if begun else "already there"
+    if trained.stopped != "steps":
+        ended = f"stopped by {trained.stopped} at step {trained.step}"
+    run.listener(Event(job.name, job.total, job.total, ended))
     return _Fitted(objective, preprocessing, job.key, trained, unlabeled)
 
 

@@ -152,6 +152,9 @@ class Report:
         data_hashes: domain -> number of cases and digest.
         scores: the rows of ``scores.parquet``.
         summary, comparisons: from ``evaluate``; shares are in 0 … 1 and are shown as points 0 … 100.
+        pooled, pooled_comparisons: the same over all unseen domains, each counting once, as ``all_unseen`` of
+            ``evaluate.statistics`` makes them: their means, and differences without a test; None or without a row
+            where that was not computed.
         baseline: the pipeline that the others are compared with.
         metric: of the verdict, the headline table, the plots and the gallery.
         region: of the verdict and the plots; None: the summary's first.
@@ -209,6 +212,8 @@ class Report:
     replayed: tuple[str, ...] = field(default=())
     gaps: Sequence[GapGroup] = ()
     sheets: Sequence[Sheet] = ()
+    pooled: pd.DataFrame | None = None
+    pooled_comparisons: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         frames = (("scores", SCORE_COLUMNS), ("summary", SUMMARY_COLUMNS), ("comparisons", COMPARISON_COLUMNS))
@@ -242,6 +247,13 @@ class Report:
         pairs = self.summary[["domain", "seen"]].drop_duplicates().itertuples(index=False)
         found = [(str(domain), bool(seen)) for domain, seen in pairs]
         return sorted(found, key=lambda pair: (not pair[1], order.get(pair[0], len(order))))
+
+    def together(self, metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """``pooled`` and ``pooled_comparisons`` of one metric; without a row where they were not computed."""
+        frames = (self.pooled, self.pooled_comparisons)
+        empty = pd.DataFrame(columns=["pipeline", "region", "metric", "unit"])
+        first, second = (empty if f is None else f[f["metric"] == metric] for f in frames)
+        return first, second
 
     def unseen(self) -> list[str]:
         """Domains that were scored without having been trained on."""

@@ -1,7 +1,8 @@
 """The tables of means and of paired differences.
 
 A cell is bold only when its pipeline is the best of its column *and* its paired difference to the baseline is clear
-there (interval excludes 0, Holm-adjusted p below 0.05). The baseline is never bold.
+there (interval excludes 0, Holm-adjusted p below 0.05). The baseline is never bold, nor is what is said of all unseen
+domains together: that is not tested.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def headline_table(report: Report) -> Table:
 def metric_table(report: Report, metric: str, *, name: str | None = None) -> Table:
     """Pipelines x domains of one metric, with counts of undefined and missing scores."""
     part = report.summary[report.summary["metric"] == metric]
+    pooled, _ = report.together(metric)
     kinds = list(dict.fromkeys(zip(part["region"].astype(str), part["unit"].astype(str), strict=True)))
     several = [len({kind[i] for kind in kinds}) > 1 for i in (0, 1)]
     rows = [
@@ -67,22 +69,27 @@ def metric_table(report: Report, metric: str, *, name: str | None = None) -> Tab
         f"{title(metric)} by domain and region" if several[0] else f"{title(metric)} by domain",
         _caption(report, metric, sorted({unit for _, unit in kinds})),
         "pipeline",
-        tuple(Column(domain, "in-domain" if seen else "unseen") for domain, seen in report.columns()),
+        (
+            *[Column(domain, "in-domain" if seen else "unseen") for domain, seen in report.columns()],
+            *([Column("all unseen", _count(report))] if len(pooled) else []),
+        ),
         tuple(rows),
-        part,
+        _joined(part, pooled),
         report.is_oracle,
     )
 
 
 def differences_table(report: Report) -> Table:
-    """Every paired comparison of the headline metric, by domain."""
+    """Every paired comparison of the headline metric, by domain, then over all unseen domains."""
     frame = report.comparisons[report.comparisons["metric"] == report.metric]
     unit = str(report.summary.loc[report.summary["metric"] == report.metric, "unit"].iloc[0])
     counts = [(column, label) for column, label in _COUNTS if column in frame.columns]
     several = frame["region"].nunique() > 1
-    hopeless = _hopeless(frame)
+    _, pooled = report.together(report.metric)
+    hopeless = [*_hopeless(frame), *[False] * len(pooled)]
+    frame = _joined(frame, pooled)
     rows = []
-    for (_, row), is_hopeless in zip(frame.iterrows(), hopeless, strict=True):
+    for place, ((_, row), is_hopeless) in enumerate(zip(frame.iterrows(), hopeless, strict=True)):
         cells = (
             Cell(signed(row["difference"], unit), is_bold=is_clear(row["low"], row["high"], row["p_holm"])),
             Cell(interval(row["low"], row["high"], unit)),
@@ -92,7 +99,8 @@ def differences_table(report: Report) -> Table:
         )
         seen = row["seen"] if "seen" in frame.columns else row["domain"] not in report.unseen()
         name = f"{row['pipeline']}, {row['region']}" if several else str(row["pipeline"])
-        rows.append(Row(name, cells, f"{row['domain']} ({'in-domain' if seen else 'unseen'})"))
+        where = f"{row['domain']} ({'in-domain' if seen else 'unseen'})"
+        rows.append(Row(name, cells, where if place < len(frame) - len(pooled) else f"all unseen ({_count(report)})"))
     labels = (
         "difference",
         f"{percent(report.confidence)} interval",
@@ -104,7 +112,7 @@ def differences_table(report: Report) -> Table:
         f"{title(report.metric)} in {unit_name(unit)}, pipeline minus {baseline_name(report)}, paired by case; "
         f"{bootstrap(report)}; Wilcoxon signed-rank test on patients, p after Holm's correction. Wins: cases in which "
         f"the pipeline is better. Bold: interval excludes 0 and adjusted p < 0.05. "
-        f"{_HOPELESS if any(hopeless) else ''}{conditions(report)}"
+        f"{_HOPELESS if any(hopeless) else ''}{_TOGETHER if len(pooled) else ''}{conditions(report)}"
     )
     columns = tuple(Column(label) for label in labels)
     return Table(
@@ -118,6 +126,22 @@ _HOPELESS = (
     "of tests of so few patients. So a row with the mark says nothing for or against a difference. A row without it "
     "may still be out of reach, for patients without any difference do not count in the test. "
 )
+
+
+_TOGETHER = (
+    "All unseen: the mean of the domains' means, so that a large domain counts no more than a small one; patients are "
+    "drawn within each domain. It is not tested, so it has no p, never is bold, and no correction for the number of "
+    "pipelines is in its interval. "
+)
+
+
+def _count(report: Report) -> str:
+    return f"mean of {len(report.unseen())} domains"
+
+
+def _joined(frame: pd.DataFrame, pooled: pd.DataFrame) -> pd.DataFrame:
+    """Rows by domain, then those over all unseen domains; ``n_domains`` only where there are such."""
+    return pd.concat([frame.assign(n_domains=1), pooled], ignore_index=True) if len(pooled) else frame
 
 
 def _hopeless(frame: pd.DataFrame) -> list[bool]:
@@ -151,10 +175,15 @@ def _rows(report: Report, metric: str, kind: tuple[str, str], *, group: str) -> 
     part = _part(report.summary, metric, kind)
     keyed = {(str(r["pipeline"]), str(r["domain"]), bool(r["seen"])): r for _, r in part.iterrows()}
     best = {place: best_in(report, metric, kind, place[0], seen=place[1]) for place in report.columns()}
+    pooled, _ = report.together(metric)
+    means = {str(r["pipeline"]): r for _, r in _part(pooled, metric, kind).iterrows()}
     return [
         Row(
             pipeline,
-            tuple(_cell(keyed.get((pipeline, *place)), is_bold=best[place] == pipeline) for place in report.columns()),
+            (
+                *[_cell(keyed.get((pipeline, *at)), is_bold=best[at] == pipeline) for at in report.columns()],
+                *([_cell(means.get(pipeline), is_bold=False, domains=len(report.unseen()))] if len(pooled) else []),
+            ),
             group,
         )
         for pipeline in report.pipelines
@@ -162,21 +191,25 @@ def _rows(report: Report, metric: str, kind: tuple[str, str], *, group: str) -> 
     ]
 
 
-def _cell(row: pd.Series | None, *, is_bold: bool) -> Cell:
+def _cell(row: pd.Series | None, *, is_bold: bool, domains: int | None = None) -> Cell:
+    """Of a mean over ``domains``, or of one domain's; a domain in which nothing is defined enters no mean."""
     if row is None:
         return Cell(UNDEFINED, ("not scored",))
     counts = [f"n {int(row['n_scored'])}"]
     counts += [f"{int(row[f'n_{kind}'])} {kind}" for kind in ("undefined", "missing") if row[f"n_{kind}"]]
+    fewer = domains is not None and row["n_domains"] < domains
+    counts += [f"{int(row['n_domains'])} of {domains} domains"] if fewer else []
     return Cell(plain(row["mean"], row["unit"]), (interval(row["low"], row["high"], row["unit"]), *counts), is_bold)
 
 
 def _caption(report: Report, metric: str, units: list[str]) -> str:
     better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
+    pooled, _ = report.together(metric)
     scale = "points (0 to 100)" if units == ["1"] else " and ".join(map(unit_name, units))
     return (
         f"{title(metric)} in {scale}, {better}: mean over cases, {bootstrap(report)}, and n cases. "
         f"Bold: best of its column, and its paired difference to {baseline_name(report)} has an interval that excludes "
-        f"0 and a Wilcoxon p below 0.05 after Holm's correction. {conditions(report)}"
+        f"0 and a Wilcoxon p below 0.05 after Holm's correction. {_TOGETHER if len(pooled) else ''}{conditions(report)}"
     )
 
 

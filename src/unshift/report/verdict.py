@@ -1,7 +1,8 @@
 """The verdict: one plain sentence, computed from the summary and the comparisons, that claims no more than they do.
 
 A loss is *clear* when its interval excludes 0. A repair *helps* or *harms* when the interval of its paired
-difference to the baseline excludes 0 and its Holm-adjusted p is below 0.05; otherwise nothing is said of it.
+difference to the baseline excludes 0 and its Holm-adjusted p is below 0.05; otherwise nothing is said of it. Of the
+mean over unseen domains, which is not tested, the intervals are said and no more.
 """
 
 from __future__ import annotations
@@ -70,21 +71,28 @@ class Finding:
 
 SPELLED_OUT = 2
 """Repairs whose costs elsewhere the sentence names one by one."""
+COMPARED = 3
+"""Repairs whose change of the mean over unseen domains is said one by one; of more, the best and how many."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence (names of pipelines in back quotes), and what it rests on, domain by domain."""
+    """A sentence (names of pipelines in back quotes), and what it rests on, domain by domain.
+
+    Args:
+        together: the sentence on the mean over unseen domains; empty where that was not computed.
+    """
 
     sentence: str
     findings: tuple[Finding, ...]
     costs: tuple[str, ...]
+    together: str = ""
 
 
 def judge(report: Report) -> Verdict:
     """The verdict on ``report``'s headline metric and region."""
     findings = tuple(Finding(loss_on(report, d), repairs_on(report, d, seen=False)) for d in report.unseen())
-    return Verdict(_sentence(report, findings), findings, _costs(report))
+    return Verdict(_sentence(report, findings), findings, _costs(report), _together(report))
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
@@ -287,6 +295,39 @@ def _names(repairs: Sequence[Repair]) -> str:
 
 def _range(estimate: Estimate) -> str:
     return f"{percent(estimate.confidence)} interval {interval(estimate.low, estimate.high, estimate.unit)}"
+
+
+def _together(report: Report) -> str:
+    """What the baseline scores on the mean over unseen domains, and what others change there."""
+    means, pairs = (f[f["region"] == report.headline_region] for f in report.together(report.metric))
+    own = means[means["pipeline"] == report.baseline]
+    found = [Estimate(r["mean"], r["low"], r["high"], r["unit"], report.confidence) for _, r in own.iterrows()]
+    score = next((estimate for estimate in found if estimate.is_defined), None)
+    if score is None:
+        return ""
+    name = "the baseline" if report.baseline == "baseline" else f"the baseline `{report.baseline}`"
+    text = f"On the mean over {int(own['n_domains'].iloc[0])} unseen domains, {name} scores "
+    text += f"{plain(score.mean, score.unit)} {_measure(report)} ({_range(score)})"
+    repairs = [_repair(report, row) for _, row in pairs.iterrows()]
+    repairs = sorted((r for r in repairs if r.gain.is_defined), key=lambda r: -r.gain.mean)
+    if not repairs:
+        return f"{text}."
+    if len(repairs) <= COMPARED:
+        return f"{text}; against it, {listing([_shift_by(r) for r in repairs])}; paired, and not tested."
+    up, down = sum(r.gain.low > 0 for r in repairs), sum(r.gain.high < 0 for r in repairs)
+    return (
+        f"{text}; against it, {_shift_by(repairs[0])}, the best of {len(repairs)} pipelines, of which {up} "
+        f"{'has' if up == 1 else 'have'} an interval above 0 and {down} one below; paired, and not tested."
+    )
+
+
+def _shift_by(repair: Repair) -> str:
+    """By how much a pipeline is better or worse, with the interval of that, and whether it may be nothing."""
+    gain, is_better = repair.gain, repair.gain.mean >= 0
+    low, high = (gain.low, gain.high) if is_better else (-gain.high, -gain.low)
+    word = "apart" if gain.mean == 0 else "better" if is_better else "worse"
+    size = f"{plain(abs(gain.mean), gain.unit)} {word}"
+    return f"`{repair.pipeline}` is {size} ({interval(low, high, gain.unit)}{', which holds 0' if low <= 0 else ''})"
 
 
 def _costs(report: Report) -> tuple[str, ...]:

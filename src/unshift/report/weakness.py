@@ -18,8 +18,9 @@ def weakness_tables(report: Report) -> list[Table]:
     """Worst rows, ranks, gap recovery and false alarms: those that were computed and are not empty."""
     made = ((report.worst, worst_table), (report.recovery, recovery_table), (report.false_alarms, alarm_table))
     found = [make(report) for frame, make in made if frame is not None and len(frame)]
-    if report.worst is not None and len(report.pipelines) > 2:
-        found.insert(1, rank_table(report))
+    if report.worst is not None and len(report.pipelines) > 1:
+        ranked = rank_table(report)
+        found[1:1] = [ranked] if ranked.rows else []  # none where nothing unseen is defined for every pipeline
     return found
 
 
