@@ -162,12 +162,11 @@ def main() -> None:
     parser.add_argument("--baseline", default="", help="a pipeline to compare with in place of the recipe's")
     options = parser.parse_args()
     frame, name = table(options.run, options.baseline), read_run(options.run)[0].name
-    if options.baseline:
-        print(markdown(frame, name, f" --baseline {options.baseline}"))
-        return
-    frame.to_csv(options.output / f"{name}_recovered.csv", index=False)
-    path = options.output / f"{name}_recovered.md"
-    path.write_text(markdown(frame, name), encoding="utf-8")
+    other = f" --baseline {options.baseline}" if options.baseline else ""
+    stem = f"{name}_recovered" + (f"_{options.baseline}" if options.baseline else "")
+    frame.to_csv(options.output / f"{stem}.csv", index=False)
+    path = options.output / f"{stem}.md"
+    path.write_text(markdown(frame, name, other), encoding="utf-8")
     print(path)
 
 

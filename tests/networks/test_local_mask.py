@@ -15,7 +15,7 @@ from unshift.errors import ConfigError, UnknownName
 from unshift.export.bundle import Bundle, load_bundle, save_bundle
 from unshift.geometry import InputConfig
 from unshift.networks.dual_norm import DualNorm
-from unshift.networks.local_mask import Config, LocalMask, gap_of
+from unshift.networks.local_mask import Config, LocalMask
 from unshift.networks.unet import UNet, UNetConfig
 from unshift.sample import Task
 
@@ -43,15 +43,6 @@ def constant(network: LocalMask, value: float) -> LocalMask:
 
 def images(count: int = 3) -> Tensor:
     return torch.rand(count, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-def test_gaps_by_hand() -> None:
-    judged = torch.tensor([-0.5, 0.0, 0.4, 0.5, 1.0, 3.0]).view(1, 1, 2, 3)
-    literal = [abs(math.tanh(v)) for v in (-0.5, 0.0, 0.4, 0.5, 1.0, 3.0)]
-    torch.testing.assert_close(gap_of(judged, "literal").flatten(), torch.tensor(literal))
-    torch.testing.assert_close(gap_of(judged, "symmetric").flatten(), torch.tensor([1.0, 1.0, 0.2, 0.0, 1.0, 1.0]))
-    assert not gap_of(judged, "none").any()
-    assert literal[4] == pytest.approx(0.76, abs=0.01) and literal[3] == pytest.approx(0.46, abs=0.01)
 
 
 @pytest.mark.parametrize(("mask", "value", "gap"), [("literal", 0.7, math.tanh(0.7)), ("symmetric", 0.7, 0.4)])

@@ -31,10 +31,10 @@ from unshift.config import MemberRef
 from unshift.contracts import Network, Tap
 from unshift.errors import ConfigError, UnknownName
 from unshift.networks.discriminator import FeatureDiscriminator
+from unshift.networks.domain_gap import MaskName, gap_of
 from unshift.networks.wrapping import built, reference, take_standardization
 from unshift.sample import Task
 
-MaskName = Literal["literal", "symmetric", "none"]
 _WHO = "network local_mask"
 
 
@@ -115,15 +115,6 @@ class LocalMask(Network):
         """
         gap = gap_of(self.discriminator(self.unmasked(images)[self.place].float()), "symmetric")
         return F.interpolate(gap, images.shape[2:], mode="bilinear", align_corners=False)
-
-
-def gap_of(judged: Float[Tensor, "batch 1 *space"], mask: MaskName) -> Float[Tensor, "batch 1 *space"]:
-    """The gap g of D's output, which is near 1 for the source and near 0 for the target."""
-    if mask == "literal":
-        return judged.tanh().abs()
-    if mask == "symmetric":
-        return (2 * judged - 1).abs().clamp(max=1)
-    return torch.zeros_like(judged)
 
 
 def _place(network: Network, name: str) -> int:

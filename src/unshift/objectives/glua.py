@@ -47,8 +47,8 @@ from unshift.errors import ConfigError
 from unshift.layers.running_statistics import by_the_batch, keeping
 from unshift.losses.adversarial import squared
 from unshift.losses.overlap import segmentation_terms
-from unshift.networks import discriminator, local_mask
-from unshift.networks.local_mask import LocalMask, MaskName, gap_of
+from unshift.networks import discriminator, domain_gap
+from unshift.networks.domain_gap import MaskName, gap_of
 from unshift.networks.style_bank import StyleBank
 from unshift.networks.translator import Translator
 from unshift.objectives import adversary, two_domains
@@ -106,7 +106,8 @@ class Glua(Objective):
     @classmethod
     def files(cls, config: Any) -> tuple[Path, ...]:
         """Beside the settings' files, those of the first stage, the mask and the adversaries."""
-        own = [Path(str(module.__file__)) for module in (discriminator, local_mask, adversary, two_domains)]
+        own = [Path(str(module.__file__)) for module in (discriminator, domain_gap, adversary, two_domains)]
+        own.append(Path(inspect.getfile(discover.load("networks", "local_mask"))))
         if config.translation is not None:
             member, settings = _first_stage(config.translation)
             own += [Path(inspect.getfile(member)), *member.files(settings)]
@@ -120,8 +121,9 @@ class Glua(Objective):
         has_mask = config.mask != "none" or config.feature_weight > 0
         if has_mask:
             form: MaskName = config.mask if config.applied_to == "features" else "none"
-            settings = local_mask.Config(of=None, tap=config.tap, mask=form, inference=config.inference)
-            network = LocalMask(settings, network.task, network.in_channels, network=network)
+            member = discover.load("networks", "local_mask")
+            settings = member.Config(of=None, tap=config.tap, mask=form, inference=config.inference)
+            network = member(settings, network.task, network.in_channels, network=network)
         super().__init__(config, task, network, sources)
         self.has_mask = has_mask
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
